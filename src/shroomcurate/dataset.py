@@ -1,0 +1,281 @@
+"""The dataset directory: where everything lies, how it is written, and where it came from.
+
+A path in a table (``images/Amanita_muscaria/123.jpg``) is the photo's identity: the place, relative to the
+dataset, where it lies while it is kept. :meth:`Dataset.locate` finds it wherever cleaning has put it.
+
+Every write is atomic: a temporary file beside the target, fsync, one rename. A reader sees the old file or the
+new one; a killed stage leaves at most a ``*.partial``, which nothing reads and the next run sweeps away.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shroomcurate import __version__
+from shroomcurate.errors import Busy, DamagedFile, StageMissing, disk_full_named
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PARTIAL = ".partial"
+_RECEIPT_KEY = b"shroomcurate"
+
+#: Which command writes which file, in pipeline order: the hint of every 'missing' message, and `status`.
+WRITTEN_BY = {
+    "selection.parquet": "query",
+    "downloads.parquet": "download",
+    "embeddings.parquet": "clean",
+    "clean.parquet": "clean",
+    "splits.parquet": "train-baseline",
+}
+
+
+class Column(NamedTuple):
+    """One column of a table: its name, its Arrow type as text, and what it means to a user."""
+
+    name: str
+    type: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """How a file came to be. Holds no time and no path, so that the same work gives the same bytes."""
+
+    stage: str
+    options: Mapping[str, Any]
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """File name, relative to the dataset -> sha256 of its bytes when it was read."""
+    version: str = __version__
+
+    def to_json(self) -> str:
+        """Return the receipt as one line of JSON with sorted keys."""
+        return json.dumps(asdict(self), sort_keys=True, default=str)
+
+
+class Dataset:
+    """A directory with everything about one selection of photos.
+
+    Parameters
+    ----------
+    root
+        The directory; created by the first stage that writes into it.
+    images
+        A class-folder tree that somebody else made, ``<images>/<Class>/*.jpg``. Its tables are then written beside
+        it, in its parent folder, and ``root`` is ignored.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] = "dataset", images: str | os.PathLike[str] | None = None) -> None:
+        self.images = Path(images).absolute() if images is not None else Path(root).absolute() / "images"
+        self.root = self.images.parent
+
+    def __repr__(self) -> str:
+        return f"Dataset({str(self.root)!r})"
+
+    @cached_property
+    def removed(self) -> Path:
+        """``removed/<reason>/<Class>/<file>``: what cleaning took out, to be looked at and restored."""
+        return self.root / "removed"
+
+    def path(self, name: str) -> Path:
+        """Return the absolute path of a file of the dataset, such as ``selection.parquet``."""
+        return self.root / name
+
+    def locate(self, path: str, reason: str | None) -> Path:
+        """Return where a photo lies.
+
+        Parameters
+        ----------
+        path
+            The photo's identity, ``images/<Class>/<file>``.
+        reason
+            Why it was removed; None while it is kept.
+        """
+        if reason is None:
+            return self.root / path
+        return self.removed / reason / Path(path).relative_to(self.images.name)
+
+    def photos(self) -> dict[str, Path]:
+        """Return every photo on disk, kept or removed: identity -> where it lies, sorted by identity.
+
+        Hidden files and ``*.partial`` are not photos. A file that stands in both places counts once, as kept.
+        """
+        found: dict[str, Path] = {}
+        removed_trees = sorted(self.removed.iterdir()) if self.removed.is_dir() else []
+        for tree in [*removed_trees, self.images]:
+            for file in tree.glob("*/*"):
+                if file.is_file() and not file.name.startswith(".") and file.suffix != PARTIAL:
+                    found[f"{self.images.name}/{file.parent.name}/{file.name}"] = file
+        return dict(sorted(found.items()))
+
+    def require(self, name: str) -> Path:
+        """Return the path of a file that an earlier stage wrote.
+
+        Raises
+        ------
+        StageMissing
+            It is not there; the hint names the command that writes it.
+        """
+        path = self.path(name)
+        if not path.exists():
+            command = WRITTEN_BY[name]
+            raise StageMissing(
+                f"There is no {name} in {self.root}.",
+                f"Type this first: shroomcurate {command} --dataset {self.root}",
+            )
+        return path
+
+    @contextmanager
+    def lock(self, stage: str) -> Iterator[None]:
+        """Keep other commands from writing to this dataset meanwhile. The lock ends with the process, however it ends.
+
+        Raises
+        ------
+        Busy
+            Another command holds it; the message says which and its process id.
+        """
+        with disk_full_named(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            handle = (self.root / ".lock").open("a+")
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                handle.seek(0)
+                holder = handle.read().strip() or "another command"
+                raise Busy(
+                    f"{self.root} is in use by {holder}.", "Wait for it to end, then type the same command again."
+                ) from None
+            with disk_full_named(self.root):
+                handle.truncate(0)
+                handle.write(f"'shroomcurate {stage}' (process {os.getpid()})")
+                handle.flush()
+            yield
+
+
+# -- writing ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Give a temporary path beside the target to write to; on success it becomes the target by one rename.
+
+    On an exception the temporary file is removed and the target is as before.
+
+    Raises
+    ------
+    DiskFull
+        No room; the target is as before.
+    """
+    partial = target.with_name(target.name + PARTIAL)
+    try:
+        with disk_full_named(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+            with partial.open("rb") as handle:
+                os.fsync(handle.fileno())
+            partial.replace(target)
+            sync_folder(target.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_bytes(target: Path, content: bytes) -> None:
+    """Write a file atomically. See :func:`atomic_path`."""
+    with atomic_path(target) as partial:
+        partial.write_bytes(content)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the renames inside a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_table(schema: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """Return rows as a table with exactly the columns of the schema; a key that a row lacks is null.
+
+    Types are Arrow's names; ``list<float>[576]`` is a fixed-size list.
+    """
+    import pyarrow as pa
+
+    return pa.Table.from_pylist(
+        list(rows), schema=pa.schema([(column.name, _arrow_type(column.type)) for column in schema])
+    )
+
+
+def _arrow_type(name: str) -> pa.DataType:
+    import pyarrow as pa
+
+    if name.startswith("list<float>"):
+        return pa.list_(pa.float32(), int(name[len("list<float>[") : -1]))
+    return pa.type_for_alias(name)
+
+
+def write_table(target: Path, table: pa.Table, receipt: Receipt) -> None:
+    """Write a table as Parquet, its receipt inside, atomically. The same table and receipt give the same bytes."""
+    import pyarrow.parquet as pq
+
+    with atomic_path(target) as partial:
+        pq.write_table(
+            table.replace_schema_metadata({_RECEIPT_KEY: receipt.to_json().encode()}), partial, compression="zstd"
+        )
+
+
+# -- reading ---------------------------------------------------------------------------------------------------
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a table of the dataset.
+
+    Raises
+    ------
+    DamagedFile
+        It is not Parquet, or lacks a column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, columns=columns)
+    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def read_receipt(path: Path) -> Receipt | None:
+    """Return the receipt inside a Parquet file, or None when the file has none (somebody else wrote it)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _damaged(path, error) from error
+    found = metadata.get(_RECEIPT_KEY)
+    return Receipt(**json.loads(found)) if found else None
+
+
+def file_hash(path: Path) -> str:
+    """Return the sha256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _damaged(path: Path, error: Exception) -> DamagedFile:
+    command = WRITTEN_BY.get(path.name, "the command that wrote it")
+    return DamagedFile(
+        f"{path} cannot be read: {str(error).splitlines()[0]}",
+        f"Delete it and type: shroomcurate {command} --dataset {path.parent}",
+    )

@@ -1,0 +1,94 @@
+"""Decoding photographs: the one place that decides what is a whole photo."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+#: Formats of the open data and the file end each gets, whatever name it came under.
+#: MPO is a JPEG with more pictures behind the first, as some phones write it.
+EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "GIF": "gif"}
+
+#: Pixels above which a file is refused undecoded. The bucket's largest size is 2048 x 2048; a bomb has billions.
+MAX_PIXELS = 100_000_000
+
+
+@dataclass(frozen=True)
+class PhotoFacts:
+    """What decoding a whole photo tells: width and height in pixels as stored, and the true file end."""
+
+    width: int
+    height: int
+    extension: str
+
+
+class NotAPhoto(ValueError):
+    """The bytes are not one whole photograph; the message says why. Data, not a stage's failure."""
+
+
+def check_photo(content: bytes) -> PhotoFacts:
+    """Decode a photo to its last byte.
+
+    Raises
+    ------
+    NotAPhoto
+        Empty, no image of a known format, truncated, or too many pixels.
+    """
+    with _open(content) as image:
+        _load(image)
+        return PhotoFacts(image.width, image.height, EXTENSIONS[image.format or ""])
+
+
+def read_photo(path: Path, at_least: int | None = None) -> Image:
+    """Read a photo as RGB, upright by EXIF, first frame if it moves, on white if it is transparent.
+
+    Parameters
+    ----------
+    at_least
+        When given, JPEGs are decoded at the smallest of 1/1, 1/2, 1/4, 1/8 whose shorter side still has this many
+        pixels: several times faster.
+
+    Raises
+    ------
+    NotAPhoto
+        As :func:`check_photo`.
+    """
+    from PIL import Image, ImageOps
+
+    with _open(path.read_bytes()) as image:
+        if at_least is not None:
+            image.draft("RGB", (at_least, at_least))
+        _load(image)
+        upright = ImageOps.exif_transpose(image)
+        if upright.has_transparency_data:
+            paper = Image.new("RGBA", upright.size, "white")
+            upright = Image.alpha_composite(paper, upright.convert("RGBA"))
+        return upright.convert("RGB")
+
+
+def _open(content: bytes) -> Image:
+    from PIL import Image, UnidentifiedImageError
+
+    if not content:
+        raise NotAPhoto("empty file")
+    try:
+        image = Image.open(io.BytesIO(content), formats=list(EXTENSIONS))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        start = content[:16].lstrip().lower()
+        kind = "HTML or XML" if start.startswith(b"<") else "not a JPEG, PNG or GIF"
+        raise NotAPhoto(kind) from error
+    if image.width * image.height > MAX_PIXELS:
+        raise NotAPhoto(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+    return image
+
+
+def _load(image: Image) -> None:
+    try:
+        image.load()
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise NotAPhoto(f"does not decode: {error}") from error

@@ -1,0 +1,100 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from shroomcurate.dataset import Dataset, Receipt, make_table, write_table
+from shroomcurate.select import SCHEMA as SELECTION
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not SHARED.is_dir():
+        for item in items:
+            if item.get_closest_marker("shared"):
+                item.add_marker(pytest.mark.skip(reason="needs ../shared"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real photographs and weights. Tests that use it are marked `shared`."""
+    return SHARED
+
+
+def jpeg(seed: int, hue: int = 0, size: tuple[int, int] = (160, 120), quality: int = 88) -> bytes:
+    """A small, distinct, natural-ish photo: blurred coloured noise whose colour depends on `hue` (0..255)."""
+    noise = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    tint = np.array(Image.new("HSV", (1, 1), (hue % 256, 200, 200)).convert("RGB"))[0, 0]
+    mixed = Image.fromarray((0.5 * noise + 0.5 * tint).astype(np.uint8)).filter(ImageFilter.GaussianBlur(3))
+    buffer = io.BytesIO()
+    mixed.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def selection_rows(classes: Sequence[str], wanted: int, reserve: int = 0) -> list[dict[str, object]]:
+    """Rows of a plausible selection: `wanted` + `reserve` photos a class, two photos an observation."""
+    rows = []
+    for class_number, name in enumerate(classes):
+        for rank in range(1, wanted + reserve + 1):
+            photo_id = 1000 * (class_number + 1) + rank
+            observation = hashlib.md5(f"{name}{(rank - 1) // 2}".encode(), usedforsecurity=False).hexdigest()
+            rows.append(
+                {
+                    "photo_id": photo_id,
+                    "photo_uuid": f"00000000-0000-4000-8000-{photo_id:012d}",
+                    "observation_uuid": observation,
+                    "observer_id": 1 + rank % 5,
+                    "taxon_id": class_number + 1,
+                    "taxon_name": name.replace("_", " "),
+                    "class": name,
+                    "class_name": name.replace("_", " "),
+                    "class_taxon_id": class_number + 1,
+                    "rank_in_class": rank,
+                    "role": "wanted" if rank <= wanted else "reserve",
+                    "extension": "jpg",
+                    "license": "CC-BY",
+                    "attribution": "© Ann Observer, some rights reserved (CC-BY)",
+                    "latitude": 47.0 + rank / 100,
+                    "longitude": 8.0,
+                    "observed_on": None,
+                }
+            )
+    return rows
+
+
+@pytest.fixture
+def selected(tmp_path: Path) -> Callable[..., Dataset]:
+    """Make a dataset that `query` has just selected: `selected(["Amanita_muscaria"], wanted=5, reserve=2)`."""
+
+    def make(classes: Sequence[str], wanted: int, reserve: int = 0) -> Dataset:
+        dataset = Dataset(tmp_path / "dataset")
+        table = make_table(SELECTION, selection_rows(classes, wanted, reserve))
+        write_table(dataset.path("selection.parquet"), table, Receipt("query", {"per_class": wanted}))
+        return dataset
+
+    return make
+
+
+@pytest.fixture
+def photographed(selected: Callable[..., Dataset]) -> Callable[..., Dataset]:
+    """The same with the wanted photos in their class folders (no downloads.parquet)."""
+
+    def make(classes: Sequence[str], wanted: int, reserve: int = 0) -> Dataset:
+        dataset = selected(classes, wanted, reserve)
+        for row in selection_rows(classes, wanted):
+            photo_id, name = int(str(row["photo_id"])), str(row["class"])
+            target = dataset.images / name / f"{photo_id}.jpg"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(jpeg(photo_id, hue=60 * classes.index(name)))
+        return dataset
+
+    return make
