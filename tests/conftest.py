@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+import os
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy
 from PIL import Image, ImageFilter
 
+from shroomcurate.catalogue.server import connect
 from shroomcurate.dataset import Dataset, Receipt, make_table, write_table
 from shroomcurate.select import SCHEMA as SELECTION
 
@@ -98,3 +102,49 @@ def photographed(selected: Callable[..., Dataset]) -> Callable[..., Dataset]:
         return dataset
 
     return make
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server to test on: SHROOMCURATE_TEST_DATABASE_URL, or an embedded one of this test process."""
+    named = os.environ.get("SHROOMCURATE_TEST_DATABASE_URL")
+    if named:
+        yield named
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHROOMCURATE_HOME", str(tmp_path_factory.mktemp("home")))
+        with connect(None, "tests") as engine:
+            yield engine.url.render_as_string(hide_password=False).replace("+psycopg", "")
+
+
+@pytest.fixture
+def database_url(postgres: str) -> Iterator[str]:
+    """The URL of an empty database."""
+    name = f"test_{uuid.uuid4().hex}"
+    admin = sqlalchemy.create_engine(_driver(postgres), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    yield sqlalchemy.make_url(postgres).set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.dispose()
+
+
+def _driver(url: str) -> sqlalchemy.URL:
+    return sqlalchemy.make_url(url).set(drivername="postgresql+psycopg")
+
+
+@pytest.fixture
+def rows_of(database_url: str) -> Callable[..., list[dict[str, object]]]:
+    """Run SQL in the test's database: `rows_of("SELECT …")`."""
+
+    def run(sql: str, **values: object) -> list[dict[str, object]]:
+        engine = sqlalchemy.create_engine(_driver(database_url))
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SET search_path = inaturalist, public")
+            result = connection.execute(sqlalchemy.text(sql), values)
+            rows = [dict(row) for row in result.mappings()] if result.returns_rows else []
+        engine.dispose()
+        return rows
+
+    return run

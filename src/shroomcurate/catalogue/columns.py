@@ -80,7 +80,7 @@ def uuid_keys(file: TableFile, block: Block, name: str) -> np.ndarray:
     values = column(block, name)
     rows = len(values)
     well = pc.equal(pc.binary_length(values), 36)
-    if not pc.all(well).as_py():
+    if not pc.all(well, min_count=0).as_py():
         raise _bad_value(file, block, name, pc.index(well, False).as_py())
     start = np.frombuffer(values.buffers()[1], np.int32)[values.offset] if rows else 0
     text = np.frombuffer(values.buffers()[2] or pa.py_buffer(b""), np.uint8)[start : start + 36 * rows].reshape(
@@ -136,7 +136,7 @@ def _check(file: TableFile, block: Block, name: str, mask: pa.Array, values: pa.
     well = pc.match_substring_regex(values, _SHAPE[kind])
     if name not in _KEYS[file.table]:
         well = pc.or_(well, pc.equal(values, b""))
-    if not pc.all(well).as_py():
+    if not pc.all(well, min_count=0).as_py():
         kept = pc.indices_nonzero(mask)
         raise _bad_value(file, block, name, kept[pc.index(well, False).as_py()].as_py())
     if kind == "date":
@@ -168,7 +168,7 @@ def _valid_text(
 
     try:
         pc.cast(values, pa.string())
-        if not pc.any(pc.match_substring(values, b"\0")).as_py():
+        if not pc.any(pc.match_substring(values, b"\0"), min_count=0).as_py():
             return values
     except pa.ArrowInvalid:
         pass

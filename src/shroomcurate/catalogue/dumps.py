@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-import zlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -134,7 +133,7 @@ def find_tables(source: Path) -> dict[str, TableFile]:
 def _tables_in_folder(folder: Path) -> dict[str, TableFile]:
     places = [folder, *sorted(child for child in folder.iterdir() if child.is_dir())]
     for place in places:
-        found = {}
+        found: dict[str, TableFile] = {}
         for table in TABLES:
             for name in (f"{table}.csv.gz", f"{table}.csv"):
                 if (place / name).is_file():
@@ -207,20 +206,16 @@ def _open_table(file: TableFile, reading: Reading) -> Iterator[IO[bytes]]:
                 return
 
 
-def _inflate_errors() -> tuple[type[Exception], ...]:
-    from isal import isal_zlib
-
-    # isal raises its own error, or zlib's for what it checks itself.
-    return isal_zlib.error, zlib.error  # type: ignore[return-value]  # the stub calls the class an instance
-
-
 @contextmanager
 def _named_damage(label: str) -> Iterator[None]:
+    from isal import isal_zlib
+
+    inflate_error: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub calls it an instance
     try:
         yield
     except EOFError as error:
         raise BadDump(f"{label} ends in the middle of its gzip stream.", _FETCH_AGAIN) from error
-    except (*_inflate_errors(), tarfile.TarError, OSError) as error:
+    except (inflate_error, tarfile.TarError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise BadDump(f"{label} cannot be unpacked: {error}", _FETCH_AGAIN) from error

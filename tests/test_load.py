@@ -1,0 +1,361 @@
+"""The load: what is kept, what is counted, and that the catalogue is the old one or the new one, never half of one."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shroomcurate.catalogue import dumps
+from shroomcurate.catalogue.load import LoadOptions, LoadReport, load_csvs
+from shroomcurate.errors import BadDump, BadOption, Busy, DatabaseUnreachable, NothingMatches
+from tests.dumps import (
+    AMANITA,
+    BASIDIOMYCOTA,
+    EDULIS,
+    GUESSOWII,
+    HEADERS,
+    HYBRID,
+    INACTIVE,
+    MUSCARIA,
+    OAK,
+    VAGINATA,
+    Dump,
+    observation_uuid,
+    read_independently,
+)
+
+Rows = Callable[..., list[dict[str, Any]]]
+
+
+def load(dump: Dump, folder: Path, database_url: str, **options: Any) -> LoadReport:
+    return load_csvs(LoadOptions(dump.write(folder / "dump"), **options), database_url)
+
+
+@pytest.fixture
+def dump() -> Dump:
+    made = Dump()
+    made.photographed(MUSCARIA, 3, first=1)
+    return made
+
+
+def photo_ids(rows_of: Rows) -> list[int]:
+    return [row["photo_id"] for row in rows_of("SELECT photo_id FROM photos ORDER BY 1")]
+
+
+def test_only_what_lies_below_the_taxa_is_kept_and_the_rest_is_counted(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    dump.observation(11, OAK)
+    dump.observation(12, MUSCARIA, quality_grade="needs_id")
+    dump.observation(13, "")
+    dump.observation(14, 999_999)
+    dump.observation(15, GUESSOWII)
+    dump.observation(16, HYBRID)
+    dump.observation(17, INACTIVE)
+    for number in range(11, 18):
+        dump.photo(number, number)
+    dump.photo(30, 30)  # an observation that the dump does not have
+    dump.observer(2, "nobody")
+    report = load(dump, tmp_path, database_url)
+    assert photo_ids(rows_of) == [1, 2, 3, 15, 16, 17]
+    assert report.tables["observations"].left_out == {
+        "other quality grade": 1,
+        "no taxon": 1,
+        "unknown taxon": 1,
+        "not below the wanted taxa": 1,
+    }
+    assert report.tables["photos"].left_out == {"observation not kept": 5}
+    assert report.tables["observers"].left_out == {"no photo kept": 1}
+    assert report.facts["observations_of_inactive_taxa"] == 1
+    for table in report.tables.values():
+        assert table.read == table.kept + sum(table.left_out.values())
+    # 471690 lies beside 47169, not below it.
+    assert not rows_of("SELECT FROM taxa WHERE taxon_id IN (471690, :oak)", oak=OAK)
+
+
+def test_a_subspecies_rolls_up_and_a_hybrid_or_inactive_taxon_does_not(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    load(dump, tmp_path, database_url)
+    found = rows_of("SELECT taxon_id, rank, class_name FROM taxon_class")
+    classes = {(row["taxon_id"], row["rank"]): row["class_name"] for row in found}
+    assert classes[GUESSOWII, "species"] == "Amanita muscaria"
+    assert classes[VAGINATA, "species"] == 'Amanita "vaginata"'
+    assert classes[HYBRID, "genus"] == "Boletus"
+    assert (HYBRID, "species") not in classes
+    assert (AMANITA, "species") not in classes
+    assert not any(taxon == INACTIVE for taxon, _ in classes)
+
+
+def test_quality_and_taxon_options_widen_and_narrow(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    dump.observation(12, EDULIS, quality_grade="needs_id")
+    dump.photo(12, 12)
+    dump.observation(13, OAK, quality_grade="casual")
+    dump.photo(13, 13)
+    load(dump, tmp_path, database_url, quality="any")
+    assert photo_ids(rows_of) == [1, 2, 3, 12]
+    load(dump, tmp_path, database_url, quality="needs_id", force=True)
+    assert photo_ids(rows_of) == [12]
+    load(dump, tmp_path, database_url, taxa=("Amanita",))
+    assert photo_ids(rows_of) == [1, 2, 3]
+    load(dump, tmp_path, database_url, all_taxa=True, quality="any")
+    assert photo_ids(rows_of) == [1, 2, 3, 12, 13]
+    assert len(rows_of("SELECT FROM taxa")) == len(dump.rows["taxa"])
+
+
+def test_an_unknown_taxon_is_named(dump: Dump, tmp_path: Path, database_url: str) -> None:
+    with pytest.raises(NothingMatches, match="'Amonita'"):
+        load(dump, tmp_path, database_url, taxa=("Amonita",))
+
+
+def test_a_taxon_without_photos_does_not_replace_the_catalogue(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    load(dump, tmp_path, database_url)
+    with pytest.raises(NothingMatches, match="no photo below Boletus"):
+        load(dump, tmp_path, database_url, taxa=("Boletus",))
+    assert photo_ids(rows_of) == [1, 2, 3]
+
+
+def test_a_photo_of_an_observation_that_is_not_kept_as_well_is_remembered(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    dump.observation(50, OAK)
+    dump.photo(2, 50)
+    dump.photo(3, 3)  # the same row twice: one photo
+    report = load(dump, tmp_path, database_url)
+    assert [row["photo_id"] for row in rows_of("SELECT photo_id FROM photos_elsewhere")] == [2]
+    assert report.facts["photos_in_several_rows"] == 1
+    assert report.facts["photos_on_several_observations"] == 0
+
+
+TEXT = st.text(st.characters(exclude_characters="\t\n\r\0", exclude_categories=["Cs"]), max_size=15)
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=40), block=st.integers(60, 400))
+def test_any_text_survives_the_way_into_the_database(
+    tmp_path: Path, database_url: str, rows_of: Rows, names: list[tuple[str, str]], block: int
+) -> None:
+    dump = Dump()
+    dump.photographed(MUSCARIA, 1, first=1)
+    for number, (login, name) in enumerate(names):
+        dump.observer(10 + number, login, name)
+        dump.photo(100 + number, 1, observer_id=10 + number)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dumps, "BLOCK_BYTES", block)
+        load(dump, tmp_path, database_url, force=True)
+    found = rows_of("SELECT login, name FROM observers WHERE observer_id >= 10 ORDER BY observer_id")
+    assert [(row["login"] or "", row["name"] or "") for row in found] == names
+
+
+def test_blank_is_null_and_numbers_and_dates_are_what_they_were(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    dump.observation(20, MUSCARIA, latitude="", longitude="-0.1234567891", observed_on="", positional_accuracy="28000")
+    dump.photo(20, 20, width="", extension="JPG")
+    load(dump, tmp_path, database_url)
+    (row,) = rows_of("SELECT * FROM observations JOIN photos USING (observation_uuid) WHERE photo_id = 20")
+    assert row["latitude"] is None
+    assert row["observed_on"] is None
+    assert row["width"] is None
+    assert row["longitude"] == -0.1234567891
+    assert row["positional_accuracy"] == 28000
+    assert row["extension"] == "JPG"
+    assert rows_of("SELECT rank_level FROM taxa WHERE taxon_id = :id", id=MUSCARIA) == [{"rank_level": 10.0}]
+
+
+def test_bytes_that_are_not_utf8_are_replaced_counted_and_named(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    folder = dump.write(tmp_path / "dump", packed=False)
+    content = (folder / "observers.csv").read_bytes().replace(b"Ann Observer", b"Ann \xff\x00Observer")
+    (folder / "observers.csv").write_bytes(content)
+    table = load_csvs(LoadOptions(folder), database_url).tables["observers"]
+    assert rows_of("SELECT name FROM observers") == [{"name": "Ann \ufffd\ufffdObserver"}]
+    assert table.not_utf8 == 1
+    assert "line 2, column name: b'Ann \\xff\\x00Observer'" in table.not_utf8_example
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("taxa", "taxon_id", "47169x"),
+        ("taxa", "taxon_id", ""),
+        ("taxa", "active", "perhaps"),
+        ("observations", "taxon_id", "1e9"),
+        ("observations", "observation_uuid", "0b5e"),
+        ("observations", "latitude", "north"),
+        ("observations", "observed_on", "2023-02-30"),
+        ("observations", "observed_on", "30.9.2024"),
+        ("photos", "photo_id", "12.5"),
+        ("photos", "photo_id", ""),
+        ("photos", "observation_uuid", "z" * 36),
+        ("photos", "width", "wide"),
+        ("observers", "observer_id", "9" * 25),
+    ],
+)
+def test_a_value_of_another_kind_is_named_by_line_and_column_and_nothing_is_lost(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows, table: str, column: str, value: str
+) -> None:
+    load(dump, tmp_path, database_url)
+    row = next(number for number, row in enumerate(dump.rows[table]) if row.get("taxon_id") in (None, MUSCARIA))
+    dump.rows[table][row][column] = value
+    if (table, column) == ("photos", "observation_uuid"):
+        dump.rows["observations"][row]["observation_uuid"] = value
+        table = "observations"
+    with pytest.raises(BadDump) as error:
+        load(dump, tmp_path, database_url)
+    assert f"{table}.csv.gz, line {row + 2}: column '{column}'" in error.value.what
+    assert value in error.value.what
+    assert photo_ids(rows_of) == [1, 2, 3]
+
+
+def test_a_blank_line_is_named(dump: Dump, tmp_path: Path, database_url: str) -> None:
+    folder = dump.write(tmp_path / "dump", packed=False)
+    with (folder / "observers.csv").open("a") as file:
+        file.write("\n")
+    with pytest.raises(BadDump, match="line 3: column 'observer_id' is blank"):
+        load_csvs(LoadOptions(folder), database_url)
+
+
+def test_a_dump_of_less_than_half_is_refused_unless_forced(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    dump.photographed(EDULIS, 10, first=100)
+    load(dump, tmp_path, database_url)
+    small = Dump()
+    small.photographed(MUSCARIA, 2, first=1)
+    with pytest.raises(BadDump, match=r"observations has 2 rows, less than half of the 13"):
+        load(small, tmp_path, database_url)
+    assert len(photo_ids(rows_of)) == 13
+    load(small, tmp_path, database_url, force=True)
+    assert photo_ids(rows_of) == [1, 2]
+
+
+def test_the_ledger_has_a_row_for_each_load_and_the_fingerprint_follows_content_and_scope(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    first = load(dump, tmp_path, database_url)
+    assert load(dump, tmp_path, database_url).fingerprint == first.fingerprint
+    assert load(dump, tmp_path, database_url, quality="any").fingerprint != first.fingerprint
+    dump.photo(50, 1)
+    assert load(dump, tmp_path, database_url).fingerprint != first.fingerprint
+    ledger = rows_of("SELECT fingerprint, taxa, quality FROM shroomcurate.load_ledger ORDER BY load_id")
+    assert len(ledger) == 4
+    assert ledger[0] == {"fingerprint": first.fingerprint, "taxa": [BASIDIOMYCOTA, 48250], "quality": "research"}
+
+
+def test_a_second_load_says_who_holds_the_lock(dump: Dump, tmp_path: Path, database_url: str) -> None:
+    held: list[str] = []
+
+    def second_load(done: int, total: int, label: str) -> None:
+        if not held:
+            with pytest.raises(Busy) as error:
+                load_csvs(LoadOptions(tmp_path / "dump"), database_url)
+            held.append(error.value.what)
+
+    folder = dump.write(tmp_path / "dump")
+    load_csvs(LoadOptions(folder), database_url, second_load)
+    assert f"shroomcurate load-csvs (process {os.getpid()})" in held[0]
+
+
+def test_readers_see_the_old_catalogue_until_the_new_one_is_complete(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    load(dump, tmp_path, database_url)
+    dump.photographed(EDULIS, 2, first=200)
+    seen = []
+    load_csvs(LoadOptions(dump.write(tmp_path / "dump")), database_url, lambda *_: seen.append(len(photo_ids(rows_of))))
+    assert set(seen) == {3}
+    assert len(photo_ids(rows_of)) == 5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_load_killed_at_any_moment_leaves_the_old_catalogue_and_nothing_else(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows, seed: int
+) -> None:
+    load(dump, tmp_path, database_url)
+    dump.photographed(EDULIS, 3000, first=1000)
+    folder = dump.write(tmp_path / "dump")
+    command = [sys.executable, "-m", "shroomcurate", "load-csvs", str(folder), "--database-url", database_url]
+    process = subprocess.Popen([*command, "--quiet"])
+    time.sleep(random.Random(seed).uniform(0.3, 2.0))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(0.2)
+    assert len(photo_ids(rows_of)) in (3, 3003)
+    for _ in range(50):  # the server notices a dead client at its next write
+        schemas = {row["nspname"] for row in rows_of("SELECT nspname FROM pg_namespace")}
+        busy = rows_of("SELECT FROM pg_stat_activity WHERE application_name LIKE 'shroomcurate load%'")
+        if not busy:
+            break
+        time.sleep(0.1)
+    assert "inaturalist_incoming" not in schemas
+    report = load_csvs(LoadOptions(folder), database_url)
+    assert report.tables["photos"].kept == 3003
+    assert len(photo_ids(rows_of)) == 3003
+
+
+def test_a_server_that_is_not_there_is_named(dump: Dump, tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnreachable, match=r"127\.0\.0\.1:1") as error:
+        load_csvs(LoadOptions(dump.write(tmp_path / "dump")), "postgresql://nobody@127.0.0.1:1/nothing")
+    assert error.value.exit_code == 5
+
+
+def test_wrong_options_are_refused(tmp_path: Path, dump: Dump) -> None:
+    with pytest.raises(BadOption, match="'resaerch'"):
+        LoadOptions(tmp_path, quality="resaerch")
+    for url in ("mysql://localhost/x", "not a url"):
+        with pytest.raises(BadOption):
+            load_csvs(LoadOptions(dump.write(tmp_path / "dump")), url)
+
+
+@pytest.mark.shared
+def test_the_report_on_the_real_dump_is_what_independent_counting_gives(
+    shared: Path, database_url: str, rows_of: Rows
+) -> None:
+    folder = shared / "inat-mini" / "metadata"
+    tables = {table: read_independently(folder / f"{table}.csv.gz") for table in HEADERS}
+    below = {
+        row["taxon_id"] for row in tables["taxa"] if {"47169", "48250"} & {*row["ancestry"].split("/"), row["taxon_id"]}
+    }
+    kept = {
+        row["observation_uuid"]
+        for row in tables["observations"]
+        if row["quality_grade"] == "research" and row["taxon_id"] in below
+    }
+    photos = [row for row in tables["photos"] if row["observation_uuid"] in kept]
+    ids = [row["photo_id"] for row in photos]
+    observations_of: dict[str, set[str]] = {}
+    for row in photos:
+        observations_of.setdefault(row["photo_id"], set()).add(row["observation_uuid"])
+    elsewhere = {row["photo_id"] for row in tables["photos"] if row["observation_uuid"] not in kept}
+
+    report = load_csvs(LoadOptions(shared / "inat-mini"), database_url)
+
+    assert {name: table.read for name, table in report.tables.items()} == {
+        name: len(rows) for name, rows in tables.items()
+    }
+    assert report.tables["observations"].kept == len(kept)
+    assert report.tables["photos"].kept == len(photos)
+    assert report.tables["observers"].kept == len({row["observer_id"] for row in photos})
+    assert report.facts["photos_in_several_rows"] == sum(ids.count(photo_id) > 1 for photo_id in set(ids))
+    assert report.facts["photos_on_several_observations"] == sum(len(them) > 1 for them in observations_of.values())
+    assert report.facts["photos_also_outside_the_catalogue"] == len(elsewhere & set(ids))
+    names = {row["name"] for row in rows_of("SELECT name FROM taxa")}
+    assert {'Boletus edulis × "aereus"', 'Boletus "betulicola" var.'} <= names
+    assert observation_uuid(1) not in kept

