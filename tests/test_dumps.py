@@ -164,6 +164,5 @@ def test_a_bundle_cut_short_is_refused(tmp_path: Path) -> None:
         archive.add(folder, folder.name)
     whole = (tmp_path / "dump.tar.gz").read_bytes()
     (tmp_path / "dump.tar.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises((BadDump, SourceMissing)):
-        for table in find_tables(tmp_path / "dump.tar.gz").values():
-            list(read_blocks(table, Reading()))
+    with pytest.raises(BadDump, match=r"dump\.tar\.gz"):
+        find_tables(tmp_path / "dump.tar.gz")

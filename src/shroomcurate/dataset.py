@@ -24,6 +24,7 @@ from shroomcurate import __version__
 from shroomcurate.errors import Busy, DamagedFile, StageMissing, disk_full_named
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 PARTIAL = ".partial"
@@ -37,6 +38,9 @@ WRITTEN_BY = {
     "clean.parquet": "clean",
     "splits.parquet": "train-baseline",
 }
+
+#: Trees under ``removed/`` for photos that are no longer part of the selection: no stage looks at them.
+NOT_JUDGED = ("unselected", "withdrawn")
 
 
 class Column(NamedTuple):
@@ -107,15 +111,31 @@ class Dataset:
     def photos(self) -> dict[str, Path]:
         """Return every photo on disk, kept or removed: identity -> where it lies, sorted by identity.
 
-        Hidden files and ``*.partial`` are not photos. A file that stands in both places counts once, as kept.
+        Leaves out the trees named in :data:`NOT_JUDGED`. Hidden files and ``*.partial`` are not photos. A file that
+        stands in both places counts once, as kept.
         """
         found: dict[str, Path] = {}
         removed_trees = sorted(self.removed.iterdir()) if self.removed.is_dir() else []
+        removed_trees = [tree for tree in removed_trees if tree.name not in NOT_JUDGED]
         for tree in [*removed_trees, self.images]:
             for file in tree.glob("*/*"):
                 if file.is_file() and not file.name.startswith(".") and file.suffix != PARTIAL:
                     found[f"{self.images.name}/{file.parent.name}/{file.name}"] = file
         return dict(sorted(found.items()))
+
+    def frame(self, name: str) -> pd.DataFrame:
+        """Return a table of the dataset, such as ``selection.parquet``, as a pandas data frame.
+
+        Raises
+        ------
+        StageMissing
+            It is not there yet.
+
+        Examples
+        --------
+        >>> Dataset("dataset").frame("downloads.parquet").status.value_counts()  # doctest: +SKIP
+        """
+        return read_table(self.require(name)).to_pandas()
 
     def require(self, name: str) -> Path:
         """Return the path of a file that an earlier stage wrote.

@@ -17,7 +17,8 @@ def tqdm_progress() -> Progress:
 
     Examples
     --------
-    >>> from shroomcurate import Dataset, download
+    >>> from shroomcurate.dataset import Dataset
+    >>> from shroomcurate.download import download
     >>> from shroomcurate.progress import tqdm_progress
     >>> download(Dataset("dataset"), progress=tqdm_progress())  # doctest: +SKIP
     """

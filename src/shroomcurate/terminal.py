@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from shroomcurate.errors import INTERRUPTED, ShroomError
-from shroomcurate.progress import Progress
+from shroomcurate.progress import Progress, silent
 
 #: Seconds between two plain progress lines where there is no terminal.
 _LINE_EVERY = 10.0
@@ -75,7 +75,7 @@ class Terminal:
     def progress(self) -> Iterator[Progress]:
         """Give a progress callable: bars on a terminal, a plain line every few seconds elsewhere."""
         if self.quiet:
-            yield lambda done, total, label: None
+            yield silent
         elif self.err.is_terminal:
             with _bars(self.err) as bars:
                 yield bars

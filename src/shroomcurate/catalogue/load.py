@@ -276,7 +276,8 @@ def _load_observations(copier: _Copier, options: LoadOptions, taxa: _Taxa) -> np
             mask = _true(block)
             if options.quality != "any":
                 mask = pc.equal(column(block, "quality_grade"), options.quality.encode())
-                copier.leave_out("observations", "other quality grade", block.rows.num_rows - pc.sum(mask, min_count=0).as_py())
+                graded_out = block.rows.num_rows - pc.sum(mask, min_count=0).as_py()
+                copier.leave_out("observations", "other quality grade", graded_out)
             if not options.all_taxa:
                 taxon = integers(file, block, "taxon_id")
                 ids = pc.fill_null(taxon, -1).to_numpy(zero_copy_only=False)

