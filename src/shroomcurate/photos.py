@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 #: Formats of the open data and the file end each gets, whatever name it came under.
 #: MPO is a JPEG with more pictures behind the first, as some phones write it.
 EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "GIF": "gif"}
+_DECODERS = ("JPEG", "PNG", "GIF")  # JPEG's recognises MPO by itself
 
 #: Pixels above which a file is refused undecoded. The bucket's largest size is 2048 x 2048; a bomb has billions.
 MAX_PIXELS = 100_000_000
@@ -77,7 +78,7 @@ def _open(content: bytes) -> Image:
     if not content:
         raise NotAPhoto("empty file")
     try:
-        image = Image.open(io.BytesIO(content), formats=list(EXTENSIONS))
+        image = Image.open(io.BytesIO(content), formats=_DECODERS)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         start = content[:16].lstrip().lower()
         kind = "HTML or XML" if start.startswith(b"<") else "not a JPEG, PNG or GIF"
