@@ -12,11 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sqlalchemy
+from hypothesis import settings
 from PIL import Image, ImageFilter
 
 from shroomcurate.catalogue.server import connect
 from shroomcurate.dataset import Dataset, Receipt, make_table, write_table
 from shroomcurate.select import SCHEMA as SELECTION
+
+# The first example of a test may pay for importing SciPy or Arrow; how long an example takes decides nothing here.
+settings.register_profile("shroomcurate", deadline=None)
+settings.load_profile("shroomcurate")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

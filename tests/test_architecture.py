@@ -87,14 +87,14 @@ class TestEachModule:
         assert not {name.split(".")[0] for name in at_import_time(parsed(module))} & HEAVY
 
     def test_only_the_terminal_prints_or_exits(self, module: Path) -> None:
-        if unit(module) in {"cli", "terminal"}:
+        if unit(module) in {"cli", "terminal", "show"}:
             return
         for node in ast.walk(parsed(module)):
             if isinstance(node, ast.Call):
                 assert ast.unparse(node.func) not in {"print", "sys.exit", "exit", "sys.stdout.write", "input"}
 
     def test_modules_and_functions_stay_short(self, module: Path) -> None:
-        assert len(module.read_text(encoding="utf-8").splitlines()) <= (500 if unit(module) == "cli" else 400)
+        assert len(module.read_text(encoding="utf-8").splitlines()) <= 400
         for node in ast.walk(parsed(module)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and unit(module) != "cli":
                 first = node.body[0]

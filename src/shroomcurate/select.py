@@ -170,7 +170,8 @@ def query(dataset: Dataset, options: QueryOptions = QueryOptions(), database_url
             row["role"] = "wanted" if row["rank_in_class"] <= wanted else "reserve"
             row["photo_uuid"], row["observation_uuid"] = str(row["photo_uuid"]), str(row["observation_uuid"])
         sql = _template(options).read_text(encoding="utf-8")
-        receipt = Receipt("query", {**options.parameters(), "catalogue": fingerprint, "sql": sql})
+        found = {"photos_in_catalogue": photos_in_catalogue, "left_out": left_out}
+        receipt = Receipt("query", {**options.parameters(), **found, "catalogue": fingerprint, "sql": sql})
         _write(dataset, make_table(SCHEMA, rows), receipt)
     return _summary(rows, wanted, photos_in_catalogue, left_out)
 

@@ -46,19 +46,21 @@ class Terminal:
         if not (self.as_json or self.quiet):
             self.out.print(text)
 
+    def warn(self, text: str) -> None:
+        """Print a line that a person should not overlook."""
+        self.say(f"[yellow]{escape(text)}[/]")
+
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print a table; columns of numbers are set to the right."""
         if self.as_json or self.quiet or not rows:
             return
-        table = Table(
-            title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False
-        )
+        table = Table(header_style="dim", box=None, pad_edge=False)
         for number, name in enumerate(header):
             numbers = all(isinstance(row[number], int | float) for row in rows)
             table.add_column(name, justify="right" if numbers else "left", overflow="fold")
         for row in rows:
             table.add_row(*(escape(shown(value)) for value in row))
-        self.out.print()
+        self.out.print(f"\n[bold]{escape(title)}[/]")
         self.out.print(table)
 
     def counts(self, title: str, header: tuple[str, str], counts: Mapping[str, int]) -> None:

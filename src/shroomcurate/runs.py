@@ -1,0 +1,87 @@
+"""The runs of a dataset: ``runs/<id>/``, one folder for each trained baseline.
+
+A run's folder appears by one rename when it is finished, so every folder without ``.partial`` at its end is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from shroomcurate.dataset import PARTIAL, Dataset, sync_folder
+from shroomcurate.errors import DamagedFile, disk_full_named
+
+METRICS = "metrics.json"
+
+
+def run_folders(dataset: Dataset) -> list[Path]:
+    """Return the folders of all finished runs, sorted by name."""
+    return sorted(
+        folder for folder in dataset.path("runs").glob("*") if folder.suffix != PARTIAL and (folder / METRICS).is_file()
+    )
+
+
+def latest_run(dataset: Dataset) -> Path | None:
+    """Return the folder of the run that the newest ``train-baseline`` made or found done; None before the first."""
+    return max(run_folders(dataset), key=lambda folder: (folder.stat().st_mtime_ns, folder.name), default=None)
+
+
+def read_metrics(run: Path) -> dict[str, Any]:
+    """Return what ``metrics.json`` of a run folder holds.
+
+    Raises
+    ------
+    DamagedFile
+        It cannot be read, or is no JSON object.
+    """
+    try:
+        metrics = json.loads((run / METRICS).read_bytes())
+    except (OSError, ValueError) as error:
+        raise _damaged(run, str(error)) from error
+    if not isinstance(metrics, dict):
+        raise _damaged(run, "not a JSON object")
+    return metrics
+
+
+@contextmanager
+def new_run(dataset: Dataset, name: str) -> Iterator[Path]:
+    """Give an empty folder to write a run into; on success it becomes ``runs/<name>`` by one rename.
+
+    What killed runs left behind is swept away first. Hold the dataset's lock.
+
+    Raises
+    ------
+    DiskFull
+        No room; no folder appears.
+    """
+    runs = dataset.path("runs")
+    target, partial = runs / name, runs / (name + PARTIAL)
+    for left_over in runs.glob("*" + PARTIAL):
+        shutil.rmtree(left_over)
+    try:
+        with disk_full_named(target):
+            partial.mkdir(parents=True)
+            yield partial
+            for written in [*partial.rglob("*"), partial]:
+                sync_folder(written)  # a file is synced the same way
+            partial.replace(target)
+            sync_folder(runs)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def make_latest(run: Path) -> None:
+    """Let :func:`latest_run` return this run, which an unchanged ``train-baseline`` found done."""
+    os.utime(run)
+
+
+def _damaged(run: Path, why: str) -> DamagedFile:
+    return DamagedFile(
+        f"{run / METRICS} cannot be read: {why}",
+        f"Delete the folder {run} and type: shroomcurate train-baseline --dataset {run.parent.parent}",
+    )

@@ -1,0 +1,167 @@
+"""How the result of each command looks in a terminal. The files hold all of it; a screen holds what matters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from shroomcurate.terminal import Terminal, size
+
+if TYPE_CHECKING:
+    from shroomcurate.catalogue.load import LoadReport
+    from shroomcurate.clean import CleanSummary
+    from shroomcurate.demo.score import CleaningScore
+    from shroomcurate.download import DownloadSummary
+    from shroomcurate.embed import EmbedSummary
+    from shroomcurate.report import ReportSummary
+    from shroomcurate.restore import RestoreSummary
+    from shroomcurate.select import QueryOptions, QuerySummary
+    from shroomcurate.split import SplitSummary
+    from shroomcurate.status import DatasetStatus
+    from shroomcurate.training import BaselineSummary
+
+
+def load_csvs(terminal: Terminal, report: LoadReport) -> None:
+    """Show what was read, kept and left out, table by table."""
+    rows = [(name, table.read, table.kept, _reasons(table.left_out)) for name, table in report.tables.items()]
+    terminal.table("Loaded", ("table", "rows read", "kept", "left out"), rows)
+    terminal.counts("Worth knowing", ("in the catalogue", "count"), report.facts)
+    for name, table in report.tables.items():
+        if table.not_utf8:
+            terminal.say(f"{name}: {table.not_utf8:,} values are not UTF-8, such as {table.not_utf8_example}")
+    terminal.result(report)
+
+
+def query(terminal: Terminal, summary: QuerySummary, options: QueryOptions) -> None:
+    """Show the classes, the licences, and why photos were not available."""
+    rows = [(count.name, count.wanted, count.reserve) for count in summary.classes]
+    terminal.table("Selected", ("class", "photos", "reserve"), _shortened(rows))
+    terminal.counts("Licences", ("licence", "photos"), summary.licenses)
+    title = f"Not available, of {summary.photos_in_catalogue:,} photos in the catalogue"
+    terminal.counts(title, ("because", "photos"), summary.left_out)
+    terminal.say(f"\n{len(summary.classes):,} classes, {summary.wanted:,} photos, {summary.reserve:,} in reserve.")
+    if len(summary.classes) < options.species:
+        terminal.warn(f"You asked for {options.species:,} classes; the catalogue has no more.")
+    if summary.short:
+        terminal.warn(f"{len(summary.short):,} classes have fewer than {options.per_class:,} photos in all.")
+    terminal.result(summary)
+
+
+def download(terminal: Terminal, summary: DownloadSummary) -> None:
+    """Show how the photos ended, and which classes are short."""
+    terminal.counts("Photos asked for", ("status", "photos"), summary.statuses)
+    terminal.say(
+        f"\n{summary.fetched:,} fetched now, {summary.already_there:,} were there, {summary.from_reserve:,} from the "
+        f"reserve; {size(summary.bytes)} in {summary.classes:,} classes."
+    )
+    if summary.unselected:
+        terminal.say(f"{summary.unselected:,} photos that are no longer selected were moved to unselected/.")
+    short = _worst_first(summary.shortages)
+    terminal.table("Too few photos: the reserve is used up", ("class", "missing"), _shortened(short))
+    terminal.result(summary)
+
+
+def clean(terminal: Terminal, summary: CleanSummary, embedded: EmbedSummary) -> None:
+    """Show what was removed and why, and what was left alone."""
+    rows = [(name, counts["kept"], counts["removed"]) for name, counts in summary.classes.items()]
+    terminal.table("Judged", ("class", "kept", "removed"), _shortened(rows))
+    terminal.counts("Removed", ("reason", "photos"), summary.reasons)
+    terminal.table("Left alone", ("class", "because"), _shortened(list(summary.left_alone.items())))
+    terminal.table("Not decodable", ("photo", "because"), _shortened(list(embedded.undecodable.items())))
+    moved = "Nothing was moved (--dry-run)." if summary.dry_run else f"{summary.moved_out:,} moved to removed/."
+    if summary.moved_back:
+        moved += f" {summary.moved_back:,} moved back."
+    terminal.say(f"\n{summary.kept:,} photos kept, {summary.removed:,} removed. {moved}")
+    terminal.result(summary)
+
+
+def restore(terminal: Terminal, summary: RestoreSummary) -> None:
+    """Show what came back."""
+    terminal.counts("Restored", ("class", "photos"), summary.classes)
+    terminal.say(f"\n{summary.restored:,} photos are back, {summary.still_removed:,} stay removed.")
+    if summary.missing:
+        terminal.warn(f"{len(summary.missing):,} photos are no longer under removed/.")
+    terminal.result(summary)
+
+
+def train_baseline(terminal: Terminal, summary: BaselineSummary, parts: SplitSummary, run: str) -> None:
+    """Show the split's certificate, the figures, and whether cleaning helped."""
+    terminal.counts("Split by group: no observation and no near-duplicate crosses it", ("part", "photos"), parts.splits)
+    terminal.counts("Checked", ("what", "count"), parts.certificate)
+    terminal.table(
+        f"Baseline ({summary.mode}, {summary.classes} classes)",
+        ("on the test photos", "value"),
+        [
+            ("top-1", summary.top1),
+            ("top-5", summary.top5),
+            ("macro F1", summary.macro_f1),
+            ("calibration error (ECE)", summary.ece),
+            ("ECE after temperature scaling", summary.ece_calibrated),
+        ],
+    )
+    terminal.table("Left out", ("class", "because"), _shortened(list(summary.left_out.items())))
+    if summary.raw_vs_clean:
+        _comparison(terminal, summary.raw_vs_clean)
+    for note in summary.notes:
+        terminal.warn(note)
+    terminal.say(f"\n{run}" + (" (done before)" if summary.already_done else ""))
+    terminal.say(f"[bold]{summary.safety}[/]")
+    terminal.result(summary)
+
+
+def _comparison(terminal: Terminal, comparison: Mapping[str, Any]) -> None:
+    rows = [
+        (name, comparison["train_photos"][name], comparison[name]["top1"], comparison[name]["macro_f1"])
+        for name in ("raw", "clean")
+    ]
+    title = f"Does cleaning help? Trained raw and cleaned, the same {comparison['test_photos']:,} clean test photos"
+    terminal.table(title, ("trained on", "photos", "top-1", "macro F1"), rows)
+    for name, title in (("top1", "top-1"), ("macro_f1", "macro F1")):
+        gain = comparison["difference"][name]
+        terminal.say(f"{title}: {gain['difference']:+.3f} (95 % interval {gain['low']:+.3f} to {gain['high']:+.3f})")
+
+
+def report(terminal: Terminal, summary: ReportSummary) -> None:
+    """Show where the page lies and what is not in it yet."""
+    terminal.table("Not in it yet", ("section", "made by"), list(summary.missing.items()))
+    terminal.say(f"{summary.path} ({size(summary.bytes)}, {summary.thumbnails} photos shown)")
+    terminal.result(summary)
+
+
+def status(terminal: Terminal, found: DatasetStatus, title: str) -> None:
+    """Show each stage's state, the shortages, and what to type next."""
+    rows = []
+    for stage in found.stages:
+        counts = ", ".join(f"{count:,} {what}" for what, count in stage.counts.items())
+        rows.append((stage.stage, stage.state, counts, "; ".join(stage.details)))
+    terminal.table(title, ("stage", "state", "photos", "because"), rows)
+    terminal.table("Too few photos", ("class", "missing"), _shortened(_worst_first(found.shortages)))
+    if found.next_command:
+        terminal.say(f"\nNext: [bold]{found.next_command}[/]")
+    terminal.result(found)
+
+
+def demo(terminal: Terminal, score: CleaningScore, took: Mapping[str, float], page: str) -> None:
+    """Show what each command took and how cleaning compares with what was painted."""
+    terminal.table("What each command took", ("command", "seconds"), [(name, f"{s:.1f}") for name, s in took.items()])
+    kinds = [(kind.replace("_", " "), tally.found, tally.missed) for kind, tally in score.kinds.items()]
+    terminal.table("Cleaning against the truth", ("planted picture", "found", "missed"), kinds)
+    terminal.say(f"F1 {score.f1:.2f}: precision {score.precision:.2f}, recall {score.recall:.2f}.")
+    terminal.say("These photos are painted, and judged without a network's weights: it does far better on real ones.")
+    terminal.say(f"\n{sum(took.values()):.0f} s in all. The report: [bold]{page}[/]")
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "–"
+
+
+def _worst_first(shortages: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(shortages.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _shortened(rows: Sequence[tuple[object, ...]], most: int = 20) -> Sequence[tuple[object, ...]]:
+    """Return a long list's first and last rows; the files hold them all."""
+    if len(rows) <= most:
+        return rows
+    between = (f"… {len(rows) - most + 1:,} more …", *("" for _ in rows[0][1:]))
+    return [*rows[: most // 2], between, *rows[len(rows) - most // 2 + 1 :]]

@@ -1,0 +1,230 @@
+"""One HTTP request for a photo, and every decision about its answer.
+
+Nothing here knows datasets. A request ends as an :class:`Answer`, never as an exception, and always ends: connecting,
+silence and the whole of it have a limit each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, urljoin, urlsplit
+
+from shroomcurate import __version__
+
+if TYPE_CHECKING:
+    import httpx
+
+USER_AGENT = f"shroomcurate/{__version__} (python-httpx)"
+MAX_BYTES = 32 * 2**20  # the bucket's largest photos, 2048 x 2048 pixels as PNG, stay under 16 MiB
+MAX_NOTICE = 2**16  # an error page is read as far as this, so that its connection can be used again
+MAX_PAUSE = 60.0  # seconds; longer than a server's SlowDown, short enough for a person to wait
+FIRST_REQUESTS = 4  # at a time: S3 answers 503 to sudden ramps
+LINE_PATIENCE = 60.0  # seconds that a line which has worked may be down: a router restarts in less
+
+
+class Answer(NamedTuple):
+    """How one request ended."""
+
+    kind: str
+    """What :func:`meaning` says; or corrupt (too large), or unreachable (no connection: the photo is not at fault)."""
+    http_status: int | None = None
+    error: str | None = None
+    body: bytes = b""
+    retry_after: float | None = None
+    """Seconds, as the server asked."""
+    target: str | None = None
+    """Where a redirect leads."""
+    overloaded: bool = False
+
+
+# -- decisions -------------------------------------------------------------------------------------------------
+
+
+def meaning(http_status: int) -> str:
+    """Return what an HTTP status says about a photo: ok, gone, redirect, retry or failed.
+
+    The bucket answers 403 and 404 for a photo that was withdrawn; S3 answers 503 to too many requests.
+    """
+    if http_status == 200:
+        return "ok"
+    if http_status in {403, 404, 410}:
+        return "gone"
+    if http_status in {301, 302, 303, 307, 308}:
+        return "redirect"
+    if http_status in {408, 429} or 500 <= http_status <= 599:
+        return "retry"
+    return "failed"
+
+
+def photo_url(base_url: str, photo_id: int, size: str, extension: str) -> str:
+    """Return where the bucket, or a mirror of it, has a photo."""
+    return f"{base_url.rstrip('/')}/photos/{photo_id}/{size}.{quote(extension, safe='')}"
+
+
+def redirect_target(url: str, location: str) -> str | None:
+    """Return where a redirect leads, or None when that is off the server that was asked."""
+    try:
+        target = urljoin(url, location)
+        return target if urlsplit(target)[:2] == urlsplit(url)[:2] else None
+    except ValueError:
+        return None
+
+
+def pause_before(attempt: int, backoff: float, retry_after: float | None, jitter: float) -> float:
+    """Return the seconds to wait before request number ``attempt`` (2 is the first retry).
+
+    Parameters
+    ----------
+    backoff
+        Seconds before the first retry; doubles with each further one.
+    retry_after
+        Seconds the server asked for; at least these are waited, but never more than a minute.
+    jitter
+        In [0, 1): spreads the requests of many workers over the upper half of the pause.
+    """
+    pause: float = min(backoff * 2.0 ** (attempt - 2), MAX_PAUSE) * (0.5 + jitter / 2)
+    return min(max(pause, retry_after or 0.0), MAX_PAUSE)
+
+
+def retry_after_seconds(value: str | None, now: datetime) -> float | None:
+    """Return the seconds that a Retry-After header asks for; None when it is absent or makes no sense (RFC 9110)."""
+    if value is None:
+        return None
+    if value.isascii() and value.strip().isdigit():
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value)
+        return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds())
+    except (ValueError, OverflowError):
+        return None
+
+
+class Line:
+    """How many requests at a time the server bears, and whether it can be reached at all.
+
+    Like TCP: one more per answer at first, halved when the server is overloaded, then one more per round.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.allowed = float(min(FIRST_REQUESTS, most))
+        self.slowed_at: float | None = None
+        self.contact_at: float | None = None
+
+    def hear(self, answer: Answer, now: float) -> None:
+        """Take note of an answer that came at ``now`` (seconds on any steady clock)."""
+        if answer.kind == "unreachable":
+            return
+        self.contact_at = now
+        if not answer.overloaded:
+            self.allowed = min(self.most, self.allowed + (1.0 if self.slowed_at is None else 1.0 / self.allowed))
+        elif self.slowed_at is None or now - self.slowed_at > 1.0:  # one burst of refusals counts once
+            self.allowed = max(1.0, self.allowed / 2)
+            self.slowed_at = now
+
+    def is_dead(self, given_up: int, now: float) -> bool:
+        """Return whether to stop, after ``given_up`` photos in a row for which no connection ever stood."""
+        return given_up >= 2 * int(self.allowed) and self.is_silent(now)
+
+    def is_silent(self, now: float) -> bool:
+        """Return whether there never was a connection, or none for so long that none will come."""
+        return self.contact_at is None or now - self.contact_at > LINE_PATIENCE
+
+
+# -- acts ------------------------------------------------------------------------------------------------------
+
+
+def open_client(base_url: str, concurrency: int, connect_timeout: float, read_timeout: float) -> httpx.AsyncClient:
+    """Return the HTTP client that all requests of a run share. Redirects are ours to judge, so it follows none."""
+    import httpx
+
+    return httpx.AsyncClient(
+        headers={"User-Agent": USER_AGENT, "Accept": "image/*", "Accept-Encoding": "identity"},
+        limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
+        timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=None),
+        follow_redirects=False,
+        trust_env=urlsplit(base_url).hostname not in {"127.0.0.1", "::1", "localhost"},  # no proxy to this machine
+    )
+
+
+async def request(client: httpx.AsyncClient, url: str, whole_timeout: float) -> Answer:
+    """Ask once, within ``whole_timeout`` seconds."""
+    import httpx
+
+    try:
+        async with asyncio.timeout(whole_timeout), client.stream("GET", url) as response:
+            return await _read(response)
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+        return Answer("unreachable", error=f"no connection ({error or type(error).__name__})")
+    except (TimeoutError, httpx.TimeoutException):
+        return Answer("retry", error="timed out", overloaded=True)
+    except httpx.TransportError:
+        return Answer("retry", error="the connection broke off")
+    except httpx.InvalidURL:
+        return Answer("failed", error="no valid address")
+
+
+async def _read(response: httpx.Response) -> Answer:
+    status = response.status_code
+    kind = meaning(status)
+    body = await _read_at_most(response, MAX_BYTES if kind == "ok" else MAX_NOTICE)
+    if kind == "ok":
+        if body is None:
+            return Answer("corrupt", status, f"more than {MAX_BYTES:,} bytes")
+        return Answer("ok", status, body=body)
+    if kind == "redirect":
+        target = redirect_target(str(response.url), response.headers.get("location", ""))
+        if target is None:
+            return Answer("failed", status, "redirected to another server")
+        return Answer("redirect", status, "redirected too often", target=target)
+    return Answer(
+        kind,
+        status,
+        f"the server answered {status}",
+        retry_after=retry_after_seconds(response.headers.get("retry-after"), datetime.now(UTC)),
+        overloaded=status in {429, 503},
+    )
+
+
+async def _read_at_most(response: httpx.Response, most: int) -> bytes | None:
+    """Return the body as sent, or None when it is longer than ``most`` bytes. A short body raises in httpx."""
+    length = response.headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and int(length) > most:
+        return None
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > most:
+            return None
+    return bytes(body)
+
+
+def run_to_end(work: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine in a thread of its own, so also under a notebook's event loop; ^C cancels it and waits for that.
+
+    Unlike :func:`asyncio.run` it does not wait for a name server that is silent.
+    """
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(work)
+    with ThreadPoolExecutor(1, "requests") as thread:
+        running = thread.submit(loop.run_until_complete, task)
+        try:
+            running.result()
+        except KeyboardInterrupt:
+            if running.done():  # it was raised inside the loop
+                task.cancel()
+                running = thread.submit(loop.run_until_complete, task)
+            else:
+                loop.call_soon_threadsafe(task.cancel)
+            while not running.done():
+                with contextlib.suppress(KeyboardInterrupt):  # impatience does not help
+                    wait([running])
+            raise
+        finally:
+            loop.close()

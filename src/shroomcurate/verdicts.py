@@ -1,0 +1,160 @@
+"""What a person decided about photos, and putting files where a decision says.
+
+Shared by cleaning and restoring. ``verdicts.csv`` is append-only; the last line about a photo counts.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from shroomcurate.dataset import Dataset, sync_folder
+from shroomcurate.errors import DamagedFile, disk_full_named
+
+FILE = "verdicts.csv"
+COLUMNS = ("path", "verdict", "reason", "note", "when")
+
+#: Why a photo is removed; also the name of its folder under ``removed/``.
+REASONS = (
+    "microscopy",
+    "scenery",
+    "obstructed",
+    "too_far",
+    "person",
+    "drawing",
+    "screenshot",
+    "blurred",
+    "duplicate",
+    "outlier",
+)
+
+
+class Verdict(NamedTuple):
+    """A person's word on one photo: stay or go, and why it goes."""
+
+    keep: bool
+    reason: str | None
+
+
+def read_verdicts(dataset: Dataset) -> dict[str, Verdict]:
+    """Return the verdict that counts for each photo: path -> verdict, sorted by path.
+
+    A removal without a reason is an ``outlier``.
+
+    Raises
+    ------
+    DamagedFile
+        A line is not a verdict; the message names file, line, column and value.
+    """
+    file = dataset.path(FILE)
+    if not file.exists():
+        return {}
+    verdicts: dict[str, Verdict] = {}
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as handle:
+        lines = csv.reader(handle)
+        if tuple(next(lines, ())) != COLUMNS:
+            raise _damaged(file, 1, "header", f"is not '{','.join(COLUMNS)}'")
+        for fields in lines:
+            if not fields:
+                continue
+            if len(fields) != len(COLUMNS):
+                raise _damaged(file, lines.line_num, "line", f"has {len(fields)} fields, not {len(COLUMNS)}")
+            path, verdict, reason, _, _ = fields
+            if Path(path).is_absolute() or len(Path(path).parts) != 3 or ".." in Path(path).parts:
+                raise _damaged(file, lines.line_num, "path", f"{path!r} is not images/<Class>/<file>")
+            if verdict not in ("keep", "remove"):
+                raise _damaged(file, lines.line_num, "verdict", f"{verdict!r} is neither 'keep' nor 'remove'")
+            if reason and reason not in REASONS:
+                raise _damaged(file, lines.line_num, "reason", f"{reason!r} is none of: {', '.join(REASONS)}")
+            keep = verdict == "keep"
+            verdicts[path] = Verdict(keep, None if keep else reason or "outlier")
+    return dict(sorted(verdicts.items()))
+
+
+def append_verdicts(dataset: Dataset, paths: Iterable[str], verdict: Verdict, note: str = "") -> None:
+    """Add a verdict on each of these photos to ``verdicts.csv``, durably and all at once."""
+    file = dataset.path(FILE)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    before = file.read_bytes()[-1:] if file.exists() else b""
+    if not before:
+        lines.writerow(COLUMNS)
+    elif before != b"\n":  # somebody's editor left the last line open
+        text.write("\n")
+    for path in paths:
+        lines.writerow([path, "keep" if verdict.keep else "remove", verdict.reason or "", note, now])
+    with disk_full_named(file), file.open("ab", buffering=0) as handle:
+        end = handle.tell()
+        try:
+            content = text.getvalue().encode()
+            while content:
+                content = content[handle.write(content) or 0 :]
+            os.fsync(handle.fileno())
+        except OSError:
+            handle.truncate(end)
+            raise
+
+
+def digest(verdicts: Mapping[str, Verdict]) -> str | None:
+    """Return a hash of what the verdicts say, without when they were given; None when there are none."""
+    if not verdicts:
+        return None
+    return hashlib.sha256(json.dumps(sorted(verdicts.items())).encode()).hexdigest()
+
+
+def place_photos(dataset: Dataset, reasons: Mapping[str, str | None]) -> tuple[int, int]:
+    """Move photos to where they belong, by renames; those that are there stay.
+
+    Parameters
+    ----------
+    reasons
+        Path -> why it is removed; None puts it back into its class folder.
+
+    Returns
+    -------
+    tuple
+        How many moved out, how many moved back.
+    """
+    out = back = 0
+    touched: set[Path] = set()
+    for path, place in dataset.photos().items():
+        if path not in reasons:
+            continue
+        target = dataset.locate(path, reasons[path])
+        if target == place:
+            continue
+        with disk_full_named(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            place.rename(target)
+        touched |= {target.parent, place.parent}
+        if place.is_relative_to(dataset.images):
+            out += 1
+        elif reasons[path] is None:
+            back += 1
+    for folder in sorted(touched):
+        sync_folder(folder)
+    _drop_empty(dataset.removed)
+    return out, back
+
+
+def _drop_empty(removed: Path) -> None:
+    if not removed.is_dir():
+        return
+    for folder in [*removed.glob("*/*"), *removed.glob("*"), removed]:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _damaged(file: Path, line: int, column: str, what: str) -> DamagedFile:
+    return DamagedFile(
+        f"{file}, line {line}, {column}: {what}.",
+        "Correct or delete that line, then type the same command again.",
+    )

@@ -1,0 +1,109 @@
+"""The documentation says what the program does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+import yaml
+from typer.testing import CliRunner
+
+from shroomcurate import __version__
+from shroomcurate.catalogue.server import sql_file
+from shroomcurate.cli import app
+from shroomcurate.select import LICENSE_PROFILES, QueryOptions
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+class TestEachCommand:
+    def test_it_has_help_with_an_example_that_parses(self, name: str) -> None:
+        help_text = COMMANDS[name].help
+        (example,) = re.findall(r"Example: `shroomcurate ([^`]+)`", help_text)
+        words = example.split()
+        assert words[0] == name
+        options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= options
+
+    def test_every_option_says_what_it_does(self, name: str) -> None:
+        for parameter in COMMANDS[name].params:
+            assert parameter.help or parameter.name == "help", parameter.name
+
+    def test_its_help_opens(self, name: str) -> None:
+        result = CliRunner().invoke(app, [name, "--help"])
+        assert result.exit_code == 0
+        assert "Example" in result.output
+
+    def test_the_readme_or_the_changelog_names_it(self, name: str) -> None:
+        assert name in README
+        assert f"`{name}`" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def typed_in_readme() -> Iterator[list[str]]:
+    for line in re.findall(r"`?(shroomcurate [a-z][^`\n#]*)`?", README):
+        words = line.split()[1:]
+        if words and words[0] in COMMANDS:
+            yield words
+
+
+def test_every_command_and_option_in_the_readme_exists() -> None:
+    typed = list(typed_in_readme())
+    assert {words[0] for words in typed} >= {"load-csvs", "query", "download", "clean", "train-baseline", "report"}
+    short = [line.split() for line in re.findall(r"`((?:query|load-csvs|download|clean) --[^`]+)`", README)]
+    for words in typed + short:
+        options = {option for parameter in COMMANDS[words[0]].params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= options, words
+
+
+def test_the_readme_begins_with_the_two_commands_that_the_makefile_has() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for command in re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE):
+        assert re.search(rf"^{command}:", makefile, re.MULTILINE), command
+    assert README.index("make demo") < README.index("shroomcurate load-csvs")
+
+
+def test_links_and_pictures_of_the_readme_are_there() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        if not target.startswith("http"):
+            assert (ROOT / target).is_file(), target
+
+
+@pytest.mark.parametrize("name", ["select/balanced.sql", "check/left_out.sql"])
+def test_sql_headers_name_and_type_every_parameter_used(name: str) -> None:
+    text = sql_file(name).read_text(encoding="utf-8")
+    documented = dict(re.findall(r"^-- :(\w+)\s+(text\[\]|text|integer)\s+\S", text, re.MULTILINE))
+    used = set(re.findall(r"(?<![:\w]):(\w+)", re.sub(r"--.*", "", text)))
+    assert set(documented) == used
+    assert used <= set(QueryOptions().parameters())
+
+
+def test_the_readme_speaks_of_every_licence_profile() -> None:
+    for profile in set(LICENSE_PROFILES) - {"any"}:
+        assert f"{profile}" in README
+
+
+def test_the_changelog_has_this_version() -> None:
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_docker_compose_has_a_health_check_and_a_volume_and_listens_on_this_machine_only() -> None:
+    service = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]["database"]
+    assert service["healthcheck"]["test"]
+    assert service["volumes"]
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+def test_the_lock_holds_names_and_versions_only() -> None:
+    for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines():
+        assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*==[0-9][\w.]*( ; [\w'\". <>=!]+)?", line), line
+
+
+def test_the_safety_notice_stands_in_the_readme() -> None:
+    assert "not food advice" in README

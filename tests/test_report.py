@@ -1,0 +1,407 @@
+"""The page: nothing missing, nothing fetched, nothing unescaped, always the same bytes."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from shroomcurate import clean, verdicts
+from shroomcurate.dataset import Dataset, Receipt, file_hash, make_table, read_table, write_table
+from shroomcurate.download import SCHEMA as DOWNLOADS
+from shroomcurate.errors import BadOption, DamagedFile, StageMissing
+from shroomcurate.report import REASONS, ReportOptions, _spread, report
+from shroomcurate.report_facts import LICENCES, as_words
+from shroomcurate.safety import SAFETY_NOTICE
+from shroomcurate.select import LICENSES
+from shroomcurate.select import SCHEMA as SELECTION
+from shroomcurate.split import split
+from tests.conftest import jpeg, selection_rows
+
+CLASSES = ["Amanita_muscaria", "Boletus_edulis"]
+HOSTILE = "\"><script>alert('x')</script><img src=http://evil.example/a.png onerror=y>"
+
+
+def add_downloads(dataset: Dataset) -> None:
+    """Write downloads.parquet as `download` would for the photos on disk, one wanted photo gone."""
+    rows: list[dict[str, Any]] = []
+    for path, place in dataset.photos().items():
+        facts = {"status": "ok", "path": path, "bytes": place.stat().st_size, "sha256": file_hash(place)}
+        rows.append({"photo_id": int(place.stem), "class": place.parent.name, "role": "wanted", "attempts": 1, **facts})
+    rows.append({"photo_id": 9, "class": CLASSES[0], "role": "reserve", "status": "gone", "attempts": 1})
+    selection = dataset.path("selection.parquet")
+    receipt = Receipt("download", {"size": "medium"}, {selection.name: file_hash(selection)})
+    write_table(dataset.path("downloads.parquet"), make_table(DOWNLOADS, rows), receipt)
+
+
+def add_clean(dataset: Dataset, reasons: dict[str, str]) -> None:
+    """Write clean.parquet and move the photos whose number is in `reasons`, as `clean` would."""
+    rows = []
+    for number, (path, place) in enumerate(dataset.photos().items()):
+        reason = reasons.get(place.stem)
+        score = 0.9 if reason else number / 100
+        stem = int(place.stem) if place.stem.isdecimal() else None
+        judged = {"kept": reason is None, "reason": reason, "decided_by": "rule", "cluster": 0, "distance": 0.1}
+        rows.append({"path": path, "photo_id": stem, "class": place.parent.name, "score": score, **judged})
+        target = dataset.locate(path, reason)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        place.rename(target)
+    inputs = {name: file_hash(dataset.path(name)) for name in ["selection.parquet"] if dataset.path(name).exists()}
+    receipt = Receipt("clean", {"eps": 0.3, "verdicts": None}, inputs)
+    write_table(dataset.path("clean.parquet"), make_table(clean.SCHEMA, rows), receipt)
+
+
+def metrics_of(classes: list[str], **more: Any) -> dict[str, Any]:
+    """A run's metrics.json as training writes it."""
+    n = len(classes)
+    matrix = [[8 if i == j else int(j == (i + 1) % n) for j in range(n)] for i in range(n)]
+    gain = {"difference": 0.021, "low": -0.004, "high": 0.05}
+    bins = [{"above": 0.8, "up_to": 1.0, "photos": 9 * n, "confidence": 0.9, "accuracy": 0.85}]
+    bins.append({"above": 0.0, "up_to": 0.2, "photos": 0, "confidence": None, "accuracy": None})
+    return {
+        "mode": "probe",
+        "seed": 0,
+        "classes": classes,
+        "top1": 0.875,
+        "top5": 0.991,
+        "macro_f1": 0.861,
+        "per_class": {name: {"precision": 0.9, "recall": 0.8, "f1": 0.85, "photos": 9} for name in classes},
+        "confusion": matrix,
+        "most_confused": [{"classes": [classes[0], classes[1]], "mistakes": 2, "share": 0.11}],
+        "ece": 0.05,
+        "ece_calibrated": 0.03,
+        "temperature": 1.4,
+        "reliability": bins,
+        "reliability_calibrated": bins,
+        "by_observation": {"observations": 12, "top1": 0.9},
+        "raw_vs_clean": {
+            "model": "probe",
+            "train_photos": {"raw": 50, "clean": 44},
+            "raw": {"top1": 0.85, "macro_f1": 0.84},
+            "clean": {"top1": 0.875, "macro_f1": 0.861},
+            "difference": {"top1": gain, "macro_f1": gain},
+        },
+        **more,
+    }
+
+
+def add_run(dataset: Dataset, metrics: dict[str, Any], name: str = "probe-1") -> Path:
+    folder = dataset.path("runs") / name
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    return folder
+
+
+@pytest.fixture
+def whole(photographed: Callable[..., Dataset]) -> Dataset:
+    """A dataset on which every stage has run."""
+    dataset = photographed(CLASSES, wanted=12, reserve=3)
+    dataset.path("selection.csv").write_text("photo_id\n")
+    add_downloads(dataset)
+    add_clean(dataset, {"1001": "drawing", "1002": "outlier", "2003": "drawing"})
+    split(dataset)
+    inputs = {name: file_hash(dataset.path(name)) for name in ("splits.parquet", "clean.parquet")}
+    add_run(dataset, metrics_of(CLASSES, inputs=inputs))
+    return dataset
+
+
+class Page(HTMLParser):
+    """What a browser would see: tags with attributes, words, headings, and every address it would go to."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.words = ""
+        self.source = dataset.path("report.html").read_text(encoding="utf-8")
+        self.feed(self.source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+    def handle_endtag(self, tag: str) -> None:
+        self.words += "" if tag in ("a", "bdi", "code", "i") else " "
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", self.words.replace("\u202f", " "))
+
+    def fetched(self) -> list[str]:
+        """Addresses that a browser would fetch by itself: anything but data and links that a person clicks."""
+        found = []
+        for tag, attributes in self.tags:
+            for name in ("src", "srcset", "href", "xlink:href", "data", "poster", "action", "background", "ping"):
+                value = attributes.get(name)
+                if value is not None and not value.startswith("data:") and (tag, name) != ("a", "href"):
+                    found.append(f"<{tag} {name}={value}>")
+            found += re.findall(r"url\([^)]*\)|@import[^;]*", attributes.get("style", ""))
+        styles = re.findall(r"<style>(.*?)</style>", self.source, re.DOTALL)
+        return found + re.findall(r"url\([^)]*\)|@import[^;]*", "".join(styles))
+
+    def images(self) -> list[dict[str, str]]:
+        return [attributes for tag, attributes in self.tags if tag == "img"]
+
+
+def test_the_page_fetches_nothing_runs_nothing_and_links_only_to_inaturalist(whole: Dataset) -> None:
+    summary = report(whole)
+    page = Page(whole)
+    assert page.fetched() == []
+    assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in page.tags}
+    links = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
+    ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    assert all(link.startswith("https://www.inaturalist.org/") or link[1:] in ids for link in links)
+    assert "https://www.inaturalist.org/photos/1001" in links
+    assert summary.missing == {}
+    assert summary.bytes == whole.path("report.html").stat().st_size
+
+
+def test_the_check_for_fetches_finds_fetches(whole: Dataset) -> None:
+    whole.path("report.html").write_text(
+        '<img src="http://a/b.png"><link href=//c><style>p{background:url(d)}</style><i style="background:url(e)">'
+    )
+    assert len(Page(whole).fetched()) == 4
+
+
+def test_the_figures_on_the_page_are_those_of_the_tables(whole: Dataset) -> None:
+    report(whole)
+    text = Page(whole).text
+    assert "21 photos kept, in 2 classes" in text
+    assert "12.5 % removed: 3 of 24 photos" in text
+    assert "87.5 % top-1 accuracy of a baseline on 18 test photos" in text
+    assert "Amanita muscaria 12 12 2 10" in text
+    assert "Boletus edulis 12 12 1 11" in text
+    assert "Drawing: 2" in text
+    assert "Outlier: 1" in text
+    assert "The 21 photos kept are the work of 5 photographers. 100.0 % of them may be used commercially" in text
+    assert "+2.1 %" in text
+    assert "−0.4 % to +5.0 %" in text
+
+
+def test_every_thumbnail_carries_its_credit_and_its_photo_without_metadata(whole: Dataset) -> None:
+    report(whole, ReportOptions(thumbnails_per_reason=2, thumbnail_pixels=64))
+    page = Page(whole)
+    pictures = page.images()
+    assert len(pictures) == 2 + 1 + 2
+    credit = "© Ann Observer, some rights reserved (CC-BY)"
+    assert all(picture["title"] == credit and picture["alt"] for picture in pictures)
+    assert page.text.count(credit) == len(pictures)
+    for picture in pictures:
+        image = Image.open(io.BytesIO(base64.b64decode(picture["src"].split(",")[1])))
+        assert max(image.size) == 64
+        assert not image.getexif()
+    assert "and 1 more" not in page.text
+
+
+def test_more_photos_than_shown_are_counted(whole: Dataset) -> None:
+    report(whole, ReportOptions(thumbnails_per_reason=1))
+    assert "and 1 more" in Page(whole).text
+
+
+def test_hostile_names_and_credits_are_words_not_markup(selected: Callable[..., Dataset]) -> None:
+    dataset = selected(CLASSES, wanted=2)
+    folder = "A\"'><b>&amp;"
+    rows = selection_rows(CLASSES[:1], 4)
+    for row in rows:
+        row |= {"class": folder, "class_name": HOSTILE, "attribution": HOSTILE, "license": HOSTILE}
+        row |= {"observation_uuid": f"javascript:{HOSTILE}"}
+        target = dataset.images / folder / f"{row['photo_id']}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(jpeg(1))
+    receipt = Receipt("query", {HOSTILE: HOSTILE})
+    write_table(dataset.path("selection.parquet"), make_table(SELECTION, rows), receipt)
+    add_clean(dataset, {"1001": "drawing", "1002": "<b>own reason"})
+    add_run(dataset, metrics_of([HOSTILE, folder], mode=HOSTILE, notes=[HOSTILE], left_out={HOSTILE: HOSTILE}))
+    report(dataset)
+    page = Page(dataset)
+    assert page.fetched() == []
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert "b" not in {tag for tag, attributes in page.tags if attributes}
+    assert not [attributes for _, attributes in page.tags if "onerror" in attributes]
+    assert {picture["title"] for picture in page.images()} == {HOSTILE}
+    assert HOSTILE in page.words
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert all(link.startswith(("#", "https://www.inaturalist.org/")) for link in links)
+
+
+def test_the_same_dataset_gives_the_same_bytes_wherever_it_lies(whole: Dataset, tmp_path: Path) -> None:
+    report(whole)
+    first = whole.path("report.html").read_bytes()
+    report(whole)
+    assert whole.path("report.html").read_bytes() == first
+    moved = Dataset(shutil.copytree(whole.root, tmp_path / "elsewhere"))
+    report(moved)
+    assert moved.path("report.html").read_bytes() == first
+    assert str(tmp_path).encode() not in first
+
+
+def test_a_killed_report_leaves_no_half_page_and_the_next_run_the_same_bytes(whole: Dataset) -> None:
+    report(whole)
+    expected = whole.path("report.html").read_bytes()
+    whole.path("report.html").unlink()
+    script = (
+        "import sys; from shroomcurate.dataset import Dataset; from shroomcurate.report import report\n"
+        "report(Dataset(sys.argv[1]), progress=lambda done, total, label: print(done, flush=True))"
+    )
+    killed = subprocess.Popen([sys.executable, "-c", script, str(whole.root)], stdout=subprocess.PIPE)
+    assert killed.stdout
+    killed.stdout.readline()
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not whole.path("report.html").exists() or whole.path("report.html").read_bytes() == expected
+    report(whole)
+    assert whole.path("report.html").read_bytes() == expected
+
+
+def test_a_section_without_its_table_says_which_command_makes_it(selected: Callable[..., Dataset]) -> None:
+    dataset = selected(CLASSES, wanted=3)
+    summary = report(dataset)
+    commands = {"downloads": "download", "removed": "clean", "split": "train-baseline", "baseline": "train-baseline"}
+    assert dict(summary.missing) == commands
+    text = Page(dataset).text
+    for command in commands.values():
+        assert f"It is made by shroomcurate {command};" in text
+    assert SAFETY_NOTICE not in text
+
+
+def test_the_safety_notice_stands_before_every_figure_of_the_model(whole: Dataset) -> None:
+    report(whole)
+    text = Page(whole).text
+    assert text.count(SAFETY_NOTICE) == 2
+    assert text.index(SAFETY_NOTICE) < text.index("What was asked and taken")
+    assert text.rindex(SAFETY_NOTICE) < text.index("Each class")
+
+
+def test_headings_are_in_order_and_tables_are_labelled(whole: Dataset) -> None:
+    report(whole)
+    page = Page(whole)
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(below - above <= 1 for above, below in pairwise(levels))
+    names = [tag for tag, _ in page.tags]
+    assert names.count("caption") == names.count("table") > 5
+    assert all("scope" in attributes for tag, attributes in page.tags if tag == "th")
+    assert all("role" in attributes or "aria-hidden" in attributes for tag, attributes in page.tags if tag == "svg")
+    assert ("html", {"lang": "en"}) in page.tags
+
+
+def test_somebody_elses_class_folders_get_a_page_without_links_to_inaturalist(tmp_path: Path) -> None:
+    for number in range(4):
+        target = tmp_path / "tree" / "Morel" / f"{number}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(jpeg(number))
+    dataset = Dataset(images=tmp_path / "tree")
+    add_clean(dataset, {"0": "blurred"})
+    report(dataset)
+    page = Page(dataset)
+    assert "the photos come from class folders that somebody else made" in page.text
+    assert "inaturalist.org" not in page.source
+    assert len(page.images()) == 4
+    assert "photographer not known here" in page.text
+
+
+def test_a_photo_that_is_gone_or_broken_has_no_picture_and_keeps_its_credit(whole: Dataset) -> None:
+    whole.locate("images/Amanita_muscaria/1001.jpg", "drawing").unlink()
+    whole.locate("images/Amanita_muscaria/1002.jpg", "outlier").write_bytes(jpeg(1)[:600])
+    summary = report(whole, ReportOptions(thumbnails_per_reason=1))
+    page = Page(whole)
+    assert page.text.count("no longer on disk, or not readable") == 2
+    assert page.text.count("© Ann Observer") == summary.thumbnails + 2 == 3
+
+
+def test_a_leaking_split_is_named(whole: Dataset) -> None:
+    rows = read_table(whole.path("splits.parquet")).to_pylist()
+    for row in rows:
+        row |= {"split": "test" if row["split"] == "train" and row["path"] <= rows[3]["path"] else row["split"]}
+        row |= {"split": "train" if row["path"] == rows[1]["path"] else row["split"]}
+    rows[2]["split"], rows[3]["split"] = "train", "test"  # 1005 and 1006: one observation
+    from shroomcurate.split import SCHEMA as SPLITS
+
+    write_table(whole.path("splits.parquet"), make_table(SPLITS, rows), Receipt("split", {}))
+    report(whole)
+    assert "The split leaks." in Page(whole).text
+
+
+def test_few_classes_get_a_table_of_confusions_and_many_a_picture_with_the_worst_pairs(
+    selected: Callable[..., Dataset],
+) -> None:
+    dataset = selected(CLASSES, wanted=2)
+    add_run(dataset, metrics_of([f"Class_{i:03}" for i in range(100)]))
+    report(dataset)
+    tags = Page(dataset).tags
+    assert (
+        len([1 for tag, attributes in tags if tag == "rect" and attributes.get("class") in ("right", "wrong")]) == 200
+    )
+    assert not [1 for tag, attributes in tags if tag == "table" and "confusion" in attributes.get("class", "")]
+    assert "Class 000 and Class 001" in Page(dataset).text
+    shutil.rmtree(dataset.path("runs"))
+    add_run(dataset, metrics_of(CLASSES))
+    report(dataset)
+    assert [1 for tag, attributes in Page(dataset).tags if "confusion" in attributes.get("class", "")]
+
+
+def test_a_run_that_holds_little_still_gets_its_section(selected: Callable[..., Dataset]) -> None:
+    dataset = selected(CLASSES, wanted=2)
+    add_run(dataset, {"mode": "probe", "top1": 0.5, "raw_vs_clean": None, "cross_validation": None})
+    assert "baseline" in report(dataset).sections
+
+
+def test_an_empty_folder_is_refused_with_what_to_type(tmp_path: Path) -> None:
+    with pytest.raises(StageMissing, match=r"selection\.parquet") as caught:
+        report(Dataset(tmp_path / "nothing"))
+    assert "shroomcurate query" in caught.value.hint
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_damaged_table_is_named_and_the_old_page_stays(whole: Dataset) -> None:
+    report(whole)
+    before = whole.path("report.html").read_bytes()
+    whole.path("clean.parquet").write_bytes(b"PAR1 not")
+    with pytest.raises(DamagedFile, match=r"clean\.parquet"):
+        report(whole)
+    assert whole.path("report.html").read_bytes() == before
+
+
+@pytest.mark.parametrize("wrong", [{"thumbnails_per_reason": -1}, {"thumbnail_pixels": 5}, {"thumbnail_pixels": 9999}])
+def test_options_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(BadOption, match=str(next(iter(wrong.values())))):
+        ReportOptions(**wrong)
+
+
+def test_every_reason_and_licence_is_explained() -> None:
+    assert set(REASONS) == set(verdicts.REASONS)
+    assert set(LICENCES) == set(LICENSES)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ABCD"), st.floats(0, 1)), max_size=30))
+def test_the_first_photos_shown_come_from_as_many_classes_as_there_are(found: list[tuple[str, float]]) -> None:
+    rows = [{"class": name, "score": score, "path": f"{i}"} for i, (name, score) in enumerate(found)]
+    ordered = _spread(rows)
+    classes = {name for name, _ in found}
+    assert {row["class"] for row in ordered[: len(classes)]} == classes
+    assert sorted(row["path"] for row in ordered) == sorted(row["path"] for row in rows)
+    for name in classes:
+        scores = [row["score"] for row in ordered if row["class"] == name]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_options_are_said_in_words() -> None:
+    said = dict(as_words({"a": 0, "b": False, "c": None, "d": ["x", "y"], "e": {"k": 1}, "f": True, "g": []}))
+    assert said == {"a": "0", "b": "no", "c": "not set", "d": "x, y", "e": "k: 1", "f": "yes", "g": "none"}

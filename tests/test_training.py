@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from shroomcurate import runs
+from shroomcurate.backbone import load_keras
+from shroomcurate.dataset import Column, Dataset, Receipt, make_table, read_receipt, read_table, write_table
+from shroomcurate.errors import BadOption, DamagedFile, StageMissing, TooLittleData
+from shroomcurate.safety import SAFETY_NOTICE
+from shroomcurate.split import SCHEMA as SPLITS
+from shroomcurate.split import SplitOptions, split
+from shroomcurate.training import TrainOptions, finetune, train_baseline
+from shroomcurate.training.data import read_examples
+from shroomcurate.training.finetune import UNFREEZE_FROM
+from shroomcurate.training.probe import fit_head
+from tests.test_groups import judge
+
+PROBE = TrainOptions(mode="probe", resamples=50)
+EMBEDDINGS = (Column("path", "string", ""), Column("vector", "list<float>[8]", ""))
+CLASSES = ("Amanita_muscaria", "Boletus_edulis", "Cantharellus_cibarius")
+
+
+@pytest.fixture
+def cleaned(selected: Callable[..., Dataset]) -> Dataset:
+    """Three classes of 40 photos with embeddings that nearly tell them apart; every seventh was removed."""
+    dataset = selected(CLASSES, wanted=40)
+    rng = np.random.default_rng(0)
+    rows, vectors = [], []
+    for number, name in enumerate(CLASSES):
+        for rank in range(1, 41):
+            photo_id = 1000 * (number + 1) + rank
+            path = f"images/{name}/{photo_id}.jpg"
+            removed = rank % 7 == 0
+            reason = ("duplicate" if rank % 2 else "scenery") if removed else None
+            rows.append(
+                {
+                    "path": path,
+                    "photo_id": photo_id,
+                    "class": name,
+                    "kept": not removed,
+                    "reason": reason,
+                    "duplicate_of": f"images/{name}/{photo_id - 1}.jpg" if reason == "duplicate" else None,
+                }
+            )
+            centre = np.eye(8)[number if not removed else (number + 1) % 3] * 2
+            vectors.append({"path": path, "vector": (centre + rng.normal(size=8)).tolist()})
+    judge(dataset, rows)
+    write_table(dataset.path("embeddings.parquet"), make_table(EMBEDDINGS, vectors), Receipt("embed", {}))
+    split(dataset)
+    return dataset
+
+
+def files_of(dataset: Dataset) -> dict[str, bytes]:
+    root = dataset.path("runs")
+    return {str(file.relative_to(root)): file.read_bytes() for file in sorted(root.rglob("*")) if file.is_file()}
+
+
+# -- the probe, from end to end ------------------------------------------------------------------------------
+
+
+def test_a_probe_run_holds_metrics_that_its_predictions_confirm(cleaned: Dataset) -> None:
+    summary = train_baseline(cleaned, PROBE)
+    run = runs.latest_run(cleaned)
+    assert run == cleaned.path(summary.run)
+    assert sorted(file.name for file in run.iterdir()) == [
+        *("config.json", "labels.json", "metrics.json", "predictions.parquet", "probe.npz")
+    ]
+    metrics = runs.read_metrics(run)
+    rows = read_table(run / "predictions.parquet").to_pylist()
+    hits = [row["class"] == row["predicted"] for row in rows]
+    assert metrics["top1"] == summary.top1 == pytest.approx(np.mean(hits), abs=1e-6)
+    assert 0.6 < summary.top1 < 1
+    assert [row["path"] for row in rows] == sorted(
+        row["path"] for row in read_table(cleaned.path("splits.parquet")).to_pylist() if row["split"] == "test"
+    )
+    assert np.array(metrics["confusion"]).sum() == len(rows)
+    assert metrics["classes"] == list(CLASSES) == json.loads((run / "labels.json").read_text())
+    assert all(json.loads(row["top5"])[0] == row["predicted"] for row in rows)
+    assert metrics["cross_validation"]["folds"] == 5
+    assert metrics["certificate"]["crossings"] == 0
+    assert set(metrics["inputs"]) == {"splits.parquet", "clean.parquet", "selection.parquet", "embeddings.parquet"}
+
+
+def test_the_saved_probe_gives_the_stored_predictions(cleaned: Dataset) -> None:
+    run = cleaned.path(train_baseline(cleaned, PROBE).run)
+    head = np.load(run / "probe.npz")
+    vector_of = {row["path"]: row["vector"] for row in read_table(cleaned.path("embeddings.parquet")).to_pylist()}
+    for row in read_table(run / "predictions.parquet").to_pylist():
+        vector = np.array(vector_of[row["path"]])
+        logits = vector / np.linalg.norm(vector) @ head["weights"] + head["offset"]
+        assert CLASSES[logits.argmax()] == row["predicted"]
+        assert np.exp(logits.max()) / np.exp(logits).sum() == pytest.approx(row["probability"], abs=1e-4)
+
+
+def test_every_stored_prediction_carries_the_safety_notice(cleaned: Dataset) -> None:
+    summary = train_baseline(cleaned, PROBE)
+    receipt = read_receipt(cleaned.path(summary.run) / "predictions.parquet")
+    assert receipt is not None
+    assert summary.safety == receipt.options["safety"] == SAFETY_NOTICE
+    assert runs.read_metrics(cleaned.path(summary.run))["safety"] == SAFETY_NOTICE
+
+
+def test_the_same_inputs_give_the_same_bytes_and_an_unchanged_run_is_done(cleaned: Dataset) -> None:
+    first = train_baseline(cleaned, PROBE)
+    files = files_of(cleaned)
+    again = train_baseline(cleaned, PROBE)
+    assert (first.already_done, again.already_done) == (False, True)
+    assert again.run == first.run
+    shutil.rmtree(cleaned.path(first.run))
+    train_baseline(cleaned, PROBE)
+    assert files_of(cleaned) == files
+
+
+def test_another_option_or_input_is_another_run_and_the_last_asked_for_is_the_latest(cleaned: Dataset) -> None:
+    first = train_baseline(cleaned, PROBE).run
+    other = train_baseline(cleaned, TrainOptions(mode="probe", resamples=51)).run
+    split(cleaned, SplitOptions(seed=1))
+    third = train_baseline(cleaned, PROBE).run
+    assert len({first, other, third}) == 3
+    assert runs.latest_run(cleaned) == cleaned.path(third)
+    split(cleaned)
+    train_baseline(cleaned, PROBE)
+    assert runs.latest_run(cleaned) == cleaned.path(first)
+    assert runs.run_folders(cleaned) == sorted(cleaned.path(run) for run in (first, other, third))
+
+
+def test_a_killed_run_leaves_no_run_and_the_next_ends_with_the_same_bytes(cleaned: Dataset) -> None:
+    script = (
+        "import time\n"
+        "from shroomcurate import training\n"
+        "from shroomcurate.dataset import Dataset\n"
+        f"training._write_predictions = lambda *_: (print('here', flush=True), time.sleep(60))\n"
+        f"training.train_baseline(Dataset({str(cleaned.root)!r}), training.TrainOptions(mode='probe', resamples=50))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"here\n"
+        os.kill(process.pid, signal.SIGKILL)
+    assert [folder.suffix for folder in cleaned.path("runs").iterdir()] == [".partial"]
+    assert runs.latest_run(cleaned) is None
+    run = train_baseline(cleaned, PROBE).run
+    killed = files_of(cleaned)
+    assert not list(cleaned.path("runs").glob("*.partial"))
+    shutil.rmtree(cleaned.path(run))
+    train_baseline(cleaned, PROBE)
+    assert files_of(cleaned) == killed
+
+
+# -- raw against cleaned -------------------------------------------------------------------------------------
+
+
+def test_raw_adds_every_removed_photo_that_no_val_or_test_photo_is_tied_to(cleaned: Dataset) -> None:
+    examples = read_examples(cleaned)
+    held_out = {examples.groups[row] for row in examples.rows("val", "test")}
+    added = examples.rows("removed")
+    assert {examples.reasons[row] for row in added} == {"scenery", "duplicate"}
+    assert not {examples.groups[row] for row in added} & held_out
+    assert 0 < len(added) < 15  # of 15 removed ones, those tied to val or test stay out
+    compared = train_baseline(cleaned, PROBE).raw_vs_clean
+    assert compared is not None
+    assert compared["train_photos"]["raw"] - compared["train_photos"]["clean"] == len(added)
+    assert sum(compared["added"].values()) == len(added)
+    gain = compared["difference"]["top1"]
+    assert gain["difference"] == pytest.approx(compared["clean"]["top1"] - compared["raw"]["top1"], abs=2e-6)
+    assert gain["low"] <= gain["difference"] <= gain["high"]
+
+
+def test_without_a_removed_photo_nothing_is_compared_and_the_notes_say_so(cleaned: Dataset) -> None:
+    cleaned.path("clean.parquet").unlink()
+    for path in (row["path"] for row in read_table(cleaned.path("embeddings.parquet")).to_pylist()):
+        cleaned.locate(path, None).parent.mkdir(parents=True, exist_ok=True)
+        cleaned.locate(path, None).write_text(path)
+    split(cleaned)
+    summary = train_baseline(cleaned, PROBE)
+    assert summary.raw_vs_clean is None
+    assert "removed no photo" in summary.notes[0]
+
+
+# -- what can be wrong ---------------------------------------------------------------------------------------
+
+
+def test_what_is_missing_is_named_with_the_command_that_makes_it(cleaned: Dataset) -> None:
+    cleaned.path("embeddings.parquet").unlink()
+    with pytest.raises(StageMissing) as error:
+        train_baseline(cleaned, PROBE)
+    assert "shroomcurate clean" in error.value.hint
+    cleaned.path("splits.parquet").unlink()
+    with pytest.raises(StageMissing) as error:
+        train_baseline(cleaned, PROBE)
+    assert "shroomcurate train-baseline" in error.value.hint
+    assert not cleaned.path("runs").exists() or not list(cleaned.path("runs").iterdir())
+
+
+def test_a_split_of_another_cleaning_is_refused(cleaned: Dataset) -> None:
+    rows = read_table(cleaned.path("clean.parquet")).to_pylist()
+    rows[0]["kept"] = False
+    judge(cleaned, rows)
+    with pytest.raises(StageMissing, match=r"another clean\.parquet"):
+        train_baseline(cleaned, PROBE)
+
+
+def test_a_split_file_that_leaks_is_refused_and_the_leak_named(cleaned: Dataset) -> None:
+    rows = read_table(cleaned.path("splits.parquet")).to_pylist()
+    assert rows[0]["group"] == rows[1]["group"]
+    rows[0]["split"] = "test" if rows[1]["split"] == "train" else "train"
+    write_table(cleaned.path("splits.parquet"), make_table(SPLITS, rows), Receipt("by hand", {}))
+    with pytest.raises(DamagedFile, match=r"observation|group"):
+        train_baseline(cleaned, PROBE)
+
+
+def test_a_class_that_is_not_in_all_splits_is_left_out_and_named(cleaned: Dataset) -> None:
+    rows = read_table(cleaned.path("splits.parquet")).to_pylist()
+    for row in rows:
+        row["split"] = "train" if row["class"] == CLASSES[0] else row["split"]
+    write_table(cleaned.path("splits.parquet"), make_table(SPLITS, rows), Receipt("by hand", {}))
+    summary = train_baseline(cleaned, PROBE)
+    assert summary.classes == 2
+    assert summary.left_out == {CLASSES[0]: "no photo in val and test"}
+    for row in rows:
+        row["split"] = "train" if row["class"] == CLASSES[1] else row["split"]
+    write_table(cleaned.path("splits.parquet"), make_table(SPLITS, rows), Receipt("by hand", {}))
+    with pytest.raises(TooLittleData) as error:
+        train_baseline(cleaned, PROBE)
+    assert "shroomcurate query" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"mode": "magic"}, {"compare": "x"}, {"head_epochs": 0}, {"head_learning_rate": float("inf")}]
+)
+def test_impossible_options_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(BadOption):
+        TrainOptions(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_damaged_metrics_file_is_named(cleaned: Dataset) -> None:
+    run = cleaned.path(train_baseline(cleaned, PROBE).run)
+    (run / "metrics.json").write_text("[1")
+    with pytest.raises(DamagedFile, match=r"metrics\.json"):
+        runs.read_metrics(run)
+
+
+def test_a_head_of_two_classes_is_scikit_learns_own_and_an_absent_class_is_never_called() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 60) * 2  # class 1 has no photos
+    vectors = (rng.normal(size=(60, 4)) + truth[:, None]).astype(np.float32)
+    logits = fit_head(vectors, truth, 3, strength=0.1).logits(vectors)
+    scaled = (vectors - vectors.mean(axis=0)) / vectors.std(axis=0)
+    fitted = LogisticRegression(C=0.1, max_iter=200, tol=1e-3).fit(scaled, truth)
+    assert (logits[:, 1] == -np.inf).all()
+    assert logits[:, 2] - logits[:, 0] == pytest.approx(fitted.decision_function(scaled), abs=1e-3)
+
+
+# -- fine-tuning ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tiny_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Put two random convolutions in the place of MobileNetV3-Small; return a file that passes for its weights."""
+
+    def build(weights: Path) -> Any:
+        keras = load_keras()
+        keras.utils.set_random_seed(0)
+        layers = [
+            keras.Input((224, 224, 3)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(8, 8, strides=8, name="first"),
+            keras.layers.BatchNormalization(name="first_norm"),
+            keras.layers.Conv2D(8, 3, activation="relu", name=UNFREEZE_FROM),
+            keras.layers.BatchNormalization(name="last_norm"),
+            keras.layers.GlobalAveragePooling2D(),
+        ]
+        return keras.Sequential(layers, name="tiny")
+
+    monkeypatch.setattr(finetune, "build_backbone", build)
+    with h5py.File(tmp_path / "weights.h5", "w"):
+        return tmp_path / "weights.h5"
+
+
+def with_removed_photos(dataset: Dataset) -> Dataset:
+    """Remove every sixth photo, for scenery, and split."""
+    places = dataset.photos()
+    rows = [
+        {"path": path, "photo_id": int(Path(path).stem), "class": path[7], "kept": i % 6 != 5, "reason": "scenery"}
+        for i, path in enumerate(places)
+    ]
+    judge(dataset, rows)
+    for row in rows:
+        if not row["kept"]:
+            target = dataset.locate(str(row["path"]), "scenery")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            places[str(row["path"])].rename(target)
+    split(dataset)
+    return dataset
+
+
+def test_a_finetune_run_repeats_itself_keeps_its_normalisation_and_compares_raw_with_cleaned(
+    photographed: Callable[..., Dataset], tiny_network: Path
+) -> None:
+    dataset = with_removed_photos(photographed(["A", "B"], wanted=18))
+    spoilt = dataset.images / "A" / "1001.jpg"
+    spoilt.write_bytes(spoilt.read_bytes()[:2000])
+    told: list[tuple[int, int, str]] = []
+    options = TrainOptions(compare="same", head_epochs=2, block_epochs=1, batch_size=8, weights=tiny_network)
+    summary = train_baseline(dataset, options, lambda *step: told.append(step))
+    run = dataset.path(summary.run)
+    assert {str(file.relative_to(run)) for file in run.rglob("*.*")} == {
+        *("config.json", "history.csv", "labels.json", "metrics.json", "model.keras", "predictions.parquet"),
+        *("raw/history.csv", "raw/model.keras"),
+    }
+    assert len((run / "history.csv").read_text().splitlines()) == 4
+    assert "1 photo could not be read and was left out" in summary.notes
+    assert summary.raw_vs_clean is not None
+    assert summary.raw_vs_clean["model"] == "finetune"
+    assert sum(summary.raw_vs_clean["added"].values()) > 0
+    assert {label for _, _, label in told} == {"decode photos", "train head", "train last blocks"}
+    assert all(done <= total for done, total, _ in told)
+
+    model = load_keras().models.load_model(run / "model.keras")
+    rows = read_table(run / "predictions.parquet").to_pylist()
+    pixels = np.stack([finetune.input_pixels(dataset.locate(row["path"], None)) for row in rows])
+    for row, logits in zip(rows, model.predict(pixels.astype(np.float32), verbose=0), strict=True):
+        assert "AB"[logits.argmax()] == row["predicted"]
+        assert np.exp(logits.max()) / np.exp(logits).sum() == pytest.approx(row["probability"], abs=1e-4)
+    backbone = model.get_layer("tiny")
+    for name in ("first_norm", "last_norm"):  # in training mode the statistics would have moved
+        assert (backbone.get_layer(name).moving_mean.numpy() == 0).all()
+    assert [layer.name for layer in backbone.layers if layer.trainable and layer.weights] == [UNFREEZE_FROM]
+
+    alone = dataset.path(train_baseline(dataset, replace(options, compare="none")).run)
+    assert alone != run
+    for name in ("history.csv", "model.keras"):  # the same training again gives the same bytes
+        assert (alone / name).read_bytes() == (run / name).read_bytes()
+    assert read_table(alone / "predictions.parquet").to_pylist() == rows
+
+
+@pytest.mark.shared
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_imagenets_features_tell_red_from_yellow(photographed: Callable[..., Dataset], shared: Path) -> None:
+    dataset = photographed(["A", "B"], wanted=12)
+    split(dataset)
+    options = TrainOptions(head_epochs=6, block_epochs=1, batch_size=8, weights=shared / "weights")
+    assert train_baseline(dataset, options).top1 == 1
