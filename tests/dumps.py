@@ -126,7 +126,7 @@ class Dump:
         for table in HEADERS:
             content = self.text(table).encode()
             if packed:
-                (folder / f"{table}.csv.gz").write_bytes(gzip.compress(content, 1))
+                (folder / f"{table}.csv.gz").write_bytes(gzip.compress(content, 1, mtime=0))
             else:
                 (folder / f"{table}.csv").write_bytes(content)
         return folder

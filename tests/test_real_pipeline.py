@@ -33,8 +33,8 @@ def test_every_hole_is_filled_from_the_reserve_and_n_is_n(outcome: Outcome) -> N
         "Boletus_erythropus": 200,
     }
     holes = downloads[downloads.status != "ok"].groupby("class").size()
-    filled = whole[whole.role == "reserve"].groupby("class").size()
-    assert filled.to_dict() == holes.to_dict()
+    asked = downloads[downloads.role == "reserve"].groupby("class").size()
+    assert asked.to_dict() == holes.to_dict(), "a hole makes one more photo be asked for, also a hole in the reserve"
 
 
 def test_the_class_folders_hold_what_the_tables_say(outcome: Outcome) -> None:
