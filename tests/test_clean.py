@@ -251,6 +251,16 @@ def test_of_equal_photos_the_best_ranked_is_kept(tmp_path: Path) -> None:
     assert clean(dataset, CleanOptions(duplicates=False)).removed == 0
 
 
+def test_a_copy_that_goes_for_another_reason_still_says_whose_copy_it_is(tmp_path: Path) -> None:
+    vectors = np.concatenate([blob(0, 40), blob(3, 1)])  # the last lies far off: an outlier
+    kept, outlier = (f"images/Amanita_muscaria/{number:04}.jpg" for number in (5, 40))
+    dataset = photos(tmp_path, {"Amanita_muscaria": vectors}, same={kept: "x", outlier: "x"})
+    clean(dataset)
+    judged = rows(dataset)
+    assert (judged[outlier]["reason"], judged[outlier]["duplicate_of"]) == ("outlier", kept)
+    assert judged[kept]["kept"]
+
+
 def test_one_photo_in_two_classes_is_nobodys(tmp_path: Path) -> None:
     one, two = "images/Amanita_muscaria/0001.jpg", "images/Boletus_edulis/0002.jpg"
     dataset = photos(

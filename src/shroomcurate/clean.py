@@ -314,20 +314,20 @@ def _mark_outliers(photos: Sequence[_Photo], vectors: Vectors, labels: NDArray[n
 def _mark_duplicates(group: Sequence[_Photo]) -> None:
     """Keep one of the photos that stay; none when they stand in different classes, for then a label is wrong.
 
-    A photo that a person keeps stays, and still says what it duplicates, so that no split parts the two.
+    Every photo of the group but one says what it duplicates, also one that goes for another reason and one that a
+    person keeps, so that no split parts them.
     """
-    staying = sorted((photo for photo in group if photo.reason is None), key=lambda photo: photo.order)
-    if len(staying) < 2:
-        return
+    ordered = sorted(group, key=lambda photo: photo.order)
+    staying = [photo for photo in ordered if photo.reason is None]
+    first = (staying or ordered)[0]
     conflict = len({photo.class_name for photo in staying}) > 1
-    first = staying[0]
-    for photo in staying:
+    for photo in ordered:
         others = [other for other in staying if other.class_name != photo.class_name]
-        original = others[0] if conflict else first
+        original = others[0] if conflict and others else first
         if original is photo:
             continue
         photo.duplicate_of = original.path
-        if photo.decided_by == "rule":
+        if photo.reason is None and photo.decided_by == "rule":
             photo.reason = "duplicate"
 
 
