@@ -128,10 +128,16 @@ def asked(known: Known) -> dict[str, Any] | None:
         return None
     roles = Counter(row["role"] for row in rows)
     dates = sorted(row["observed_on"] for row in rows if row["observed_on"])
+    options = dict(receipt.options) if receipt else {}
+    left_out = options.pop("left_out", {})
+    there_was = {"photos in the catalogue": options.pop("photos_in_catalogue", None)} | {
+        f"left out: {reason.replace('_', ' ')}": count for reason, count in left_out.items() if count
+    }
+    for among_the_receipts in ("catalogue", "sql"):
+        options.pop(among_the_receipts, None)
     return {
-        "options": [
-            (name, value) for name, value in sorted(as_words(receipt.options if receipt else {})) if "\n" not in value
-        ],  # the SQL stands among the receipts
+        "options": sorted(as_words(options)),
+        "there_was": {name: count for name, count in there_was.items() if count is not None},
         "taken": {
             "classes": len({row["class"] for row in rows}),
             "photos wanted": roles["wanted"],
