@@ -29,7 +29,7 @@ OWNERS = {
     "sklearn": {"clean", "training"},
     "jinja2": {"report"},
     "typer": {"cli", "terminal"},
-    "rich": {"terminal"},
+    "rich": {"show", "terminal"},
     "tqdm": {"progress"},
 }
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from shroomcurate.photos import MAX_PIXELS, NotAPhoto, check_photo, read_photo
 from tests.conftest import jpeg
@@ -105,3 +105,36 @@ def test_a_smaller_decoding_keeps_the_shorter_side_large_enough(tmp_path: Path) 
     small = read_photo(tmp_path / "large.jpg", at_least=256)
     assert 256 <= min(small.size) < 1200
     assert small.mode == "RGB"
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_a_viewer_turns_it(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    corner = RED.copy()
+    corner.paste((0, 0, 0), (0, 0, 20, 13))
+    (tmp_path / "photo.png").write_bytes(encoded(corner, "PNG", exif=exif))
+    with Image.open(tmp_path / "photo.png") as image:
+        viewed = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    assert np.array_equal(np.asarray(read_photo(tmp_path / "photo.png")), viewed)
+
+
+@given(place=st.integers(0, 60), value=st.integers(0, 255))
+def test_damaged_exif_data_do_not_spoil_a_photo(
+    tmp_path_factory: pytest.TempPathFactory, place: int, value: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "maker"
+    exif[0x8769] = {0x9000: b"0230"}
+    content = bytearray(encoded(RED, "JPEG", exif=exif))
+    content[content.index(b"Exif") + 6 + place] = value
+    file = tmp_path_factory.mktemp("exif") / "photo.jpg"
+    file.write_bytes(bytes(content))
+    check_photo(bytes(content))
+    assert read_photo(file).mode == "RGB"
+
+
+def test_sixteen_bits_of_grey_stay_grey(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 32768, np.uint16)).save(tmp_path / "deep.png")
+    assert 126 <= np.asarray(read_photo(tmp_path / "deep.png")).mean() <= 130

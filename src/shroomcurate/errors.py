@@ -101,6 +101,12 @@ class DamagedFile(ShroomError):
     exit_code = 13
 
 
+class NotWritable(ShroomError):
+    """A file or folder cannot be read, made or written as this user."""
+
+    exit_code = 14
+
+
 INTERRUPTED = 130  # what a shell reports for ^C
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -59,17 +59,40 @@ def read_photo(path: Path, at_least: int | None = None) -> Image:
     NotAPhoto
         As :func:`check_photo`.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     with _open(path.read_bytes()) as image:
         if at_least is not None:
             image.draft("RGB", (at_least, at_least))
         _load(image)
-        upright = ImageOps.exif_transpose(image)
+        upright = _upright(image)
+        if upright.mode.startswith("I"):  # 16 bits of grey, which convert() would clip to white
+            upright = upright.point(lambda level: level / 256).convert("L")
         if upright.has_transparency_data:
             paper = Image.new("RGBA", upright.size, "white")
             upright = Image.alpha_composite(paper, upright.convert("RGBA"))
         return upright.convert("RGB")
+
+
+def _upright(image: Image) -> Image:
+    """Turn a photo as the orientation in its EXIF data says; damaged EXIF data say nothing."""
+    from PIL.ExifTags import Base
+    from PIL.Image import Transpose
+
+    turns = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    try:
+        turn = turns.get(image.getexif().get(Base.Orientation))
+    except Exception:  # noqa: BLE001  # the EXIF reader raises whatever the damage makes it stumble over
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _open(content: bytes) -> Image:

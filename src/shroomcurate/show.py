@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+
 from shroomcurate.terminal import Terminal, size
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ def load_csvs(terminal: Terminal, report: LoadReport) -> None:
     terminal.counts("Worth knowing", ("in the catalogue", "count"), report.facts)
     for name, table in report.tables.items():
         if table.not_utf8:
-            terminal.say(f"{name}: {table.not_utf8:,} values are not UTF-8, such as {table.not_utf8_example}")
+            terminal.say(f"{name}: {table.not_utf8:,} values are not UTF-8, such as {escape(table.not_utf8_example)}")
     terminal.result(report)
 
 
@@ -58,6 +60,8 @@ def download(terminal: Terminal, summary: DownloadSummary) -> None:
         terminal.say(f"{summary.unselected:,} photos that are no longer selected were moved to unselected/.")
     short = _worst_first(summary.shortages)
     terminal.table("Too few photos: the reserve is used up", ("class", "missing"), _shortened(short))
+    if short and summary.statuses.get("gone"):
+        terminal.say("If gone photos should be there, as after a wrong --base-url: download --retry-gone asks again.")
     terminal.result(summary)
 
 
@@ -72,6 +76,8 @@ def clean(terminal: Terminal, summary: CleanSummary, embedded: EmbedSummary) -> 
     if summary.moved_back:
         moved += f" {summary.moved_back:,} moved back."
     terminal.say(f"\n{summary.kept:,} photos kept, {summary.removed:,} removed. {moved}")
+    if by_person := summary.decided_by.get("person"):
+        terminal.say(f"{by_person:,} of them as verdicts.csv says, not by rule.")
     terminal.result(summary)
 
 
@@ -79,6 +85,8 @@ def restore(terminal: Terminal, summary: RestoreSummary) -> None:
     """Show what came back."""
     terminal.counts("Restored", ("class", "photos"), summary.classes)
     terminal.say(f"\n{summary.restored:,} photos are back, {summary.still_removed:,} stay removed.")
+    if summary.restored:
+        terminal.say("From now on clean keeps them, whatever its options; their lines in verdicts.csv say so.")
     if summary.missing:
         terminal.warn(f"{len(summary.missing):,} photos are no longer under removed/.")
     terminal.result(summary)
@@ -101,20 +109,21 @@ def train_baseline(terminal: Terminal, summary: BaselineSummary, parts: SplitSum
     )
     terminal.table("Left out", ("class", "because"), _shortened(list(summary.left_out.items())))
     if summary.raw_vs_clean:
-        _comparison(terminal, summary.raw_vs_clean)
+        _comparison(terminal, summary.raw_vs_clean, summary.mode)
     for note in summary.notes:
         terminal.warn(note)
-    terminal.say(f"\n{run}" + (" (done before)" if summary.already_done else ""))
+    terminal.say(f"\n{escape(run)}" + (" (done before)" if summary.already_done else ""))
     terminal.say(f"[bold]{summary.safety}[/]")
     terminal.result(summary)
 
 
-def _comparison(terminal: Terminal, comparison: Mapping[str, Any]) -> None:
+def _comparison(terminal: Terminal, comparison: Mapping[str, Any], mode: str) -> None:
     rows = [
         (name, comparison["train_photos"][name], comparison[name]["top1"], comparison[name]["macro_f1"])
         for name in ("raw", "clean")
     ]
-    title = f"Does cleaning help? Trained raw and cleaned, the same {comparison['test_photos']:,} clean test photos"
+    model = "" if comparison["model"] == mode else f" (two quick {comparison['model']}s, not the model above)"
+    title = f"Does cleaning help? Trained raw and cleaned{model}, the same {comparison['test_photos']:,} test photos"
     terminal.table(title, ("trained on", "photos", "top-1", "macro F1"), rows)
     for name, title in (("top1", "top-1"), ("macro_f1", "macro F1")):
         gain = comparison["difference"][name]
@@ -124,7 +133,7 @@ def _comparison(terminal: Terminal, comparison: Mapping[str, Any]) -> None:
 def report(terminal: Terminal, summary: ReportSummary) -> None:
     """Show where the page lies and what is not in it yet."""
     terminal.table("Not in it yet", ("section", "made by"), list(summary.missing.items()))
-    terminal.say(f"{summary.path} ({size(summary.bytes)}, {summary.thumbnails} photos shown)")
+    terminal.say(f"{escape(summary.path)} ({size(summary.bytes)}, {summary.thumbnails} photos shown)")
     terminal.result(summary)
 
 
@@ -132,12 +141,12 @@ def status(terminal: Terminal, found: DatasetStatus, title: str) -> None:
     """Show each stage's state, the shortages, and what to type next."""
     rows = []
     for stage in found.stages:
-        counts = ", ".join(f"{count:,} {what}" for what, count in stage.counts.items())
+        counts = ", ".join(f"{count:,} {what}" for what, count in stage.counts.items() if ": " not in what)
         rows.append((stage.stage, stage.state, counts, "; ".join(stage.details)))
     terminal.table(title, ("stage", "state", "photos", "because"), rows)
     terminal.table("Too few photos", ("class", "missing"), _shortened(_worst_first(found.shortages)))
     if found.next_command:
-        terminal.say(f"\nNext: [bold]{found.next_command}[/]")
+        terminal.say(f"\nNext: [bold]{escape(found.next_command)}[/]")
     terminal.result(found)
 
 
@@ -148,7 +157,7 @@ def demo(terminal: Terminal, score: CleaningScore, took: Mapping[str, float], pa
     terminal.table("Cleaning against the truth", ("planted picture", "found", "missed"), kinds)
     terminal.say(f"F1 {score.f1:.2f}: precision {score.precision:.2f}, recall {score.recall:.2f}.")
     terminal.say("These photos are painted, and judged without a network's weights: it does far better on real ones.")
-    terminal.say(f"\n{sum(took.values()):.0f} s in all. The report: [bold]{page}[/]")
+    terminal.say(f"\n{sum(took.values()):.0f} s in all. The report: [bold]{escape(page)}[/]")
 
 
 def _reasons(counts: Mapping[str, int]) -> str:
