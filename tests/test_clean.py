@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
@@ -23,8 +24,11 @@ from shroomcurate.clean import SCHEMA, CleanOptions, clean, find_class
 from shroomcurate.dataset import Dataset, Receipt, make_table, read_receipt, read_table, write_table
 from shroomcurate.duplicates import DUPLICATE_BITS, duplicate_groups
 from shroomcurate.embed import TABLE as EMBEDDINGS
-from shroomcurate.errors import BadOption, DamagedFile, StageMissing
+from shroomcurate.errors import BadOption, DamagedFile, SourceMissing, StageMissing
+from shroomcurate.restore import restore
 from shroomcurate.select import SCHEMA as SELECTION
+from shroomcurate.split import split
+from shroomcurate.training.data import read_examples
 
 LENGTH = 16
 
@@ -222,10 +226,109 @@ def test_an_embedding_without_a_photo_is_ignored(tmp_path: Path) -> None:
     assert "images/Boletus_edulis/0003.jpg" not in rows(dataset)
 
 
-def test_a_dataset_without_photos_is_clean(tmp_path: Path) -> None:
-    dataset = photos(tmp_path, {})
-    assert clean(dataset).classes == {}
-    assert rows(dataset) == {}
+def test_a_dataset_without_photos_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(StageMissing) as error:
+        clean(Dataset(tmp_path / "dataset"))
+    assert "shroomcurate download --dataset" in error.value.hint
+    with pytest.raises(SourceMissing):
+        clean(Dataset(images=tmp_path / "tree"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_tables_of_another_tree_are_refused_and_nothing_moves(tmp_path: Path) -> None:
+    dataset = noisy(tmp_path)
+    clean(dataset)
+    other = Dataset(images=dataset.root / "test")
+    (other.images / "Amanita_muscaria").mkdir(parents=True)
+    (other.images / "Amanita_muscaria" / "0061.jpg").write_text("another")
+    before = listing(dataset)
+    for stage in (clean, restore, split):
+        with pytest.raises(BadOption, match="another tree 'images'"):
+            stage(other)
+    assert listing(dataset) == before
+
+
+def test_a_dry_run_judges_by_the_embeddings_it_is_given(tmp_path: Path) -> None:
+    dataset = noisy(tmp_path)
+    elsewhere = tmp_path / "elsewhere.parquet"
+    dataset.path(EMBEDDINGS).rename(elsewhere)
+    assert clean(dataset, CleanOptions(dry_run=True), embeddings=elsewhere).removed == 16
+    assert not dataset.path("clean.parquet").exists()
+    with pytest.raises(BadOption):
+        clean(dataset, embeddings=elsewhere)
+
+
+def test_a_removed_photo_of_the_same_name_is_never_overwritten(tmp_path: Path) -> None:
+    dataset = noisy(tmp_path)
+    path = "images/Boletus_edulis/0060.jpg"
+    place = dataset.locate(path, None)
+    clean(dataset)
+    for content in ("second", "third"):
+        place.write_text(content)
+        clean(dataset)
+    assert not place.exists()
+    assert dataset.locate(path, "outlier").read_text() == "third"
+    aside = dataset.locate(path, "replaced")
+    assert aside.read_text() == path
+    assert aside.with_name("0060-2.jpg").read_text() == "second"
+    place.write_text("third")  # equal bytes: one is enough
+    clean(dataset)
+    assert not place.exists()
+    assert len(list(aside.parent.iterdir())) == 2
+    assert "images/Boletus_edulis/0060-2.jpg" not in dataset.photos()
+
+
+def test_photos_move_between_disks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = noisy(tmp_path / "plain")
+    clean(plain)
+    dataset = noisy(tmp_path / "disks")
+    before = listing(dataset)
+
+    def refuse(self: Path, target: Path) -> Path:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    assert clean(dataset).moved_out == 16
+    assert listing(dataset) == listing(plain)
+    restore(dataset)
+    assert listing(dataset) == before
+
+
+def test_hidden_folders_are_no_classes(tmp_path: Path) -> None:
+    dataset = noisy(tmp_path)
+    before = dataset.photos()
+    hidden = dataset.images / ".ipynb_checkpoints" / "0001-checkpoint.jpg"
+    hidden.parent.mkdir()
+    hidden.write_text("x")
+    assert dataset.photos() == before
+    assert clean(dataset).unjudged == []
+
+
+def test_a_new_selection_is_not_split_by_an_old_cleaning(tmp_path: Path) -> None:
+    ids = {f"images/Amanita_muscaria/{number:04}.jpg": 100 + number for number in range(40)}
+    dataset = photos(tmp_path, {"Amanita_muscaria": blob(0, 40)}, photo_id=ids)
+
+    def select(last: int) -> None:
+        chosen = [{"photo_id": 100 + number, "rank_in_class": number + 1} for number in range(last)]
+        write_table(dataset.path("selection.parquet"), make_table(SELECTION, chosen), Receipt("query", {}))
+
+    clean(dataset)
+    split(dataset)
+    for last in (40, 30):  # first there was no selection, then another
+        select(last)
+        for stage in (split, read_examples):
+            with pytest.raises(StageMissing, match=r"clean\.parquet was made from another selection") as error:
+                stage(dataset)
+            assert "shroomcurate clean --dataset" in error.value.hint
+        clean(dataset)
+        split(dataset)
+    receipt = read_receipt(dataset.path("clean.parquet"))
+    assert receipt is not None
+    assert set(receipt.inputs) == {"embeddings.parquet", "selection.parquet"}
+    again = read_table(dataset.path(EMBEDDINGS))
+    write_table(dataset.path(EMBEDDINGS), again.slice(1), Receipt("embed", {}))
+    with pytest.raises(StageMissing, match="another embeddings"):
+        split(dataset)
 
 
 # -- duplicates ------------------------------------------------------------------------------------------------
@@ -249,6 +352,9 @@ def test_of_equal_photos_the_best_ranked_is_kept(tmp_path: Path) -> None:
         assert (judged[path]["reason"], judged[path]["duplicate_of"]) == ("duplicate", copies[2])
     assert (summary.moved_out, summary.moved_back) == (1, 1)
     assert clean(dataset, CleanOptions(duplicates=False)).removed == 0
+    judged = rows(dataset)
+    assert [judged[path]["duplicate_of"] for path in copies] == [copies[2], copies[2], None]
+    assert all(row["reason"] is None for row in judged.values())
 
 
 def test_a_copy_that_goes_for_another_reason_still_says_whose_copy_it_is(tmp_path: Path) -> None:
@@ -402,8 +508,17 @@ def test_options_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_cleaning_before_embedding_is_named(tmp_path: Path) -> None:
+    dataset = noisy(tmp_path)
+    dataset.path(EMBEDDINGS).unlink()
     with pytest.raises(StageMissing, match=r"embeddings\.parquet"):
-        clean(Dataset(tmp_path))
+        clean(dataset)
+
+
+def test_verdicts_that_are_no_csv_are_named(tmp_path: Path) -> None:
+    dataset = noisy(tmp_path)
+    say(dataset, f"images/A/1.jpg,keep,,{'x' * 200_000},")  # longer than a field of the csv module may be
+    with pytest.raises(DamagedFile, match=r"verdicts\.csv, line 2"):
+        clean(dataset)
 
 
 def test_a_class_larger_than_the_sample_is_judged_as_if_whole(monkeypatch: pytest.MonkeyPatch) -> None:

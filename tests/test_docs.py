@@ -78,7 +78,7 @@ def test_links_and_pictures_of_the_readme_are_there() -> None:
 @pytest.mark.parametrize("name", ["select/balanced.sql", "check/left_out.sql"])
 def test_sql_headers_name_and_type_every_parameter_used(name: str) -> None:
     text = sql_file(name).read_text(encoding="utf-8")
-    documented = dict(re.findall(r"^-- :(\w+)\s+(text\[\]|text|integer)\s+\S", text, re.MULTILINE))
+    documented = dict(re.findall(r"^-- :(\w+)\s+(text\[\]|text|integer|bigint)\s+\S", text, re.MULTILINE))
     used = set(re.findall(r"(?<![:\w]):(\w+)", re.sub(r"--.*", "", text)))
     assert set(documented) == used
     assert used <= set(QueryOptions().parameters())

@@ -165,6 +165,7 @@ def test_what_is_asked_is_the_shortest_prefix_with_n_whole_photos_in_any_order(
     "wrong",
     [
         *[{"base_url": url} for url in ("", "ftp://host", "host/folder", "http://", "https://h?x=1", "http://[")],
+        *[{"base_url": url} for url in ("http://xn--/", "http://ä..ö", "http://a..b", "http://h:99999")],
         {"size": "tiny"},
         *[{"concurrency": value} for value in (0, -1, 1000)],
         {"attempts": 0},
@@ -475,7 +476,7 @@ def test_a_line_that_comes_back_costs_no_photo(selected: Selected, monkeypatch: 
         calls += 1
         return Answer("unreachable", error="no connection") if 10 < calls < 60 else await real(*arguments)
 
-    monkeypatch.setattr("shroomcurate.download.request", flaky)
+    monkeypatch.setattr("shroomcurate.transport.request", flaky)
     with running(FaultServer()) as server:
         assert download(dataset, options(server, attempts=2)).statuses == {"ok": 30}
 
@@ -489,7 +490,7 @@ def test_a_line_that_dies_on_the_way_keeps_what_came(selected: Selected, monkeyp
         calls += 1
         return Answer("unreachable", error="no connection") if calls > 8 else await real(*arguments)
 
-    monkeypatch.setattr("shroomcurate.download.request", dying)
+    monkeypatch.setattr("shroomcurate.transport.request", dying)
     monkeypatch.setattr(transport, "LINE_PATIENCE", 0.3)
     with running(FaultServer()) as server:
         with pytest.raises(NetworkDown):
@@ -499,6 +500,75 @@ def test_a_line_that_dies_on_the_way_keeps_what_came(selected: Selected, monkeyp
         monkeypatch.undo()
         assert download(dataset, options(server)).requests == 12
         assert tree(dataset) == undisturbed(dataset, server)
+
+
+@pytest.mark.parametrize("wanted", [12, 80])
+@pytest.mark.parametrize("fault", ["404", "403", "500", "html"])
+def test_a_server_that_has_nothing_costs_no_photo_and_no_reserve(selected: Selected, wanted: int, fault: str) -> None:
+    dataset = selected([A], wanted=wanted, reserve=40)
+    with running(FaultServer(dict.fromkeys(range(1001, 1200), fault))) as server:
+        with pytest.raises(NetworkDown, match=r"/photos/1\d+/medium.jpg: the first 5\d photos all") as caught:
+            download(dataset, options(server, attempts=2))
+        assert "--base-url" in caught.value.hint
+        assert [row["status"] for row in rows(dataset).values()] == ["pending"] * wanted
+        server.faults.clear()
+        assert download(dataset, options(server)).statuses == {"ok": wanted}
+        assert tree(dataset) == undisturbed(dataset, server)
+
+
+def test_nothing_at_all_of_a_few_photos_is_doubted_and_of_very_few_believed(selected: Selected) -> None:
+    with running(FaultServer(dict.fromkeys(range(1001, 1200), "404"))) as server:
+        with pytest.raises(NetworkDown, match="the first 12 photos"):
+            download(selected([A], wanted=8, reserve=4), options(server))
+        assert download(selected([A], wanted=5, reserve=4), options(server)).statuses == {"gone": 9}
+
+
+def test_photos_that_were_gone_before_and_are_gone_again_raise_no_doubt(selected: Selected) -> None:
+    dataset = selected([A], wanted=61)
+    with running(FaultServer(dict.fromkeys(range(1002, 1062), "404"))) as server:
+        first = download(dataset, options(server, concurrency=1))
+        assert first.statuses == {"gone": 60, "ok": 1}
+        assert download(dataset, options(server, retry_gone=True)).statuses == first.statuses
+
+
+@pytest.mark.parametrize("extension", [None, "", "  "])
+def test_a_photo_without_a_file_end_is_a_row_and_no_traceback(selected: Selected, extension: str | None) -> None:
+    dataset = selected([A], wanted=2, reserve=1)
+    some = selection_rows([A], 2, 1)
+    select(dataset, [{**some[0], "extension": extension}, *some[1:]])
+    with running(FaultServer()) as server:
+        assert download(dataset, options(server)).statuses == {"failed": 1, "ok": 2}
+    assert "file end" in rows(dataset)[1001]["error"]
+
+
+@pytest.mark.parametrize(
+    ("proxy", "hint"),
+    [("socks5://127.0.0.1:1", "httpx[socks]"), ("foo://x", "unset ALL_PROXY"), ("ftp://x:1", "unset")],
+)
+def test_a_proxy_that_cannot_be_used_is_named(
+    selected: Selected, monkeypatch: pytest.MonkeyPatch, proxy: str, hint: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    with pytest.raises(BadOption, match="ALL_PROXY") as caught:
+        download(selected([A], wanted=1), DownloadOptions(base_url="http://photos.invalid"))
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_an_interrupted_command_does_not_wait_for_a_thread_that_hangs(hangs: bool) -> None:
+    script = textwrap.dedent(f"""
+        import threading, time
+        from shroomcurate.terminal import Terminal, own_this_process, reported
+        own_this_process()
+        if {hangs}:
+            threading.Thread(target=time.sleep, args=(60,)).start()
+        with reported(Terminal()):
+            raise KeyboardInterrupt
+    """)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=False)
+    assert "type the same command again" in done.stderr
+    assert (done.returncode == 130) == hangs, "without one it ends in the ordinary way, by an exception"
 
 
 # -- cut short ---------------------------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ from shroomcurate.dataset import Dataset, file_hash, read_receipt, read_table
 from shroomcurate.descriptors import CLASSIC_LENGTH, classic_vector, perceptual_hash
 from shroomcurate.duplicates import DUPLICATE_BITS
 from shroomcurate.embed import SCHEMA, EmbedOptions, embed, litert_model, network_input
-from shroomcurate.errors import BadOption, WeightsMissing
+from shroomcurate.errors import BadOption, SourceMissing, StageMissing, WeightsMissing
+from shroomcurate.home import home
 from shroomcurate.vectors import read_vectors
 from tests.conftest import jpeg
 
@@ -110,10 +111,53 @@ def test_a_damaged_table_is_computed_again(tmp_path: Path) -> None:
     assert dataset.path("embeddings.parquet").read_bytes() == good
 
 
-def test_no_photos_at_all_give_an_empty_table(tmp_path: Path) -> None:
-    dataset = Dataset(tmp_path / "dataset")
-    assert embed(dataset, CLASSIC).photos == 0
-    assert read_vectors(dataset.path("embeddings.parquet")).shape == (0, CLASSIC_LENGTH)
+def test_no_photos_at_all_are_refused_before_anything_is_made(tmp_path: Path) -> None:
+    with pytest.raises(StageMissing) as error:
+        embed(Dataset(tmp_path / "dataset"), CLASSIC)
+    assert "shroomcurate download --dataset" in error.value.hint
+    with pytest.raises(SourceMissing, match="nobody"):
+        embed(Dataset(images=tmp_path / "parent" / "nobody"), CLASSIC)
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_trees_side_by_side_do_not_share_tables(tmp_path: Path) -> None:
+    embed(tree(tmp_path, 2), CLASSIC)
+    (tmp_path / "test" / "Class_0").mkdir(parents=True)
+    (tmp_path / "test" / "Class_0" / "a.jpg").write_bytes(jpeg(5))
+    before = (tmp_path / "embeddings.parquet").read_bytes()
+    with pytest.raises(BadOption, match="another tree 'pictures'"):
+        embed(Dataset(images=tmp_path / "test"), CLASSIC)
+    assert (tmp_path / "embeddings.parquet").read_bytes() == before
+
+
+def test_a_table_written_elsewhere_leaves_the_datasets_own_and_equals_it(tmp_path: Path) -> None:
+    dataset = tree(tmp_path, 3)
+    embed(dataset, CLASSIC)
+    before = dataset.path("embeddings.parquet").read_bytes()
+    elsewhere = tmp_path / "scratch" / "embeddings.parquet"
+    elsewhere.parent.mkdir()
+    assert embed(dataset, CLASSIC, target=elsewhere).reused == 3
+    assert elsewhere.read_bytes() == before
+    (dataset.images / "Class_0" / "new.jpg").write_bytes(jpeg(9))
+    assert embed(dataset, CLASSIC, target=elsewhere).photos == 4
+    assert len(read_table(elsewhere)) == 4
+    assert dataset.path("embeddings.parquet").read_bytes() == before
+    assert not dataset.path(".embeddings").exists()
+
+
+def test_a_name_that_is_not_utf_8_is_a_photo_without_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BLOCK", 2)  # so that names go into the journal too
+    dataset = tree(tmp_path, 3)
+    Path(os.fsdecode(os.fsencode(dataset.images / "Class_0") + b"/a\xff.jpg")).write_bytes(jpeg(5))
+    summary = embed(dataset, CLASSIC)
+    assert summary.photos == 3
+    assert summary.undecodable == {r"pictures/Class_0/a\udcff.jpg": "its name is not UTF-8"}
+
+
+def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SHROOMCURATE_HOME", "~/mushrooms")
+    assert home() == tmp_path / "mushrooms"
 
 
 def test_an_unknown_embedder_and_missing_weights_are_named(tmp_path: Path) -> None:

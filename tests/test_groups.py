@@ -135,3 +135,20 @@ def test_a_planted_leak_is_caught_and_named_even_if_the_groups_are_wrong(kind: s
 def test_a_group_that_only_a_removed_photo_holds_together_is_checked_too() -> None:
     with pytest.raises(Leak, match="group a"):
         certify({"a": "train", "b": "test"}, {"a": [], "b": []}, groups={"a": "a", "b": "a"})
+
+
+def test_every_observation_that_a_photo_stands_in_ties_it(tmp_path: Path) -> None:
+    dataset = Dataset(tmp_path)
+    rows = [
+        {"photo_id": 1, "observation_uuid": "x", "other_observations": "y z"},
+        {"photo_id": 2, "observation_uuid": "y", "other_observations": None},
+        {"photo_id": 3, "observation_uuid": "w", "other_observations": "z"},
+        {"photo_id": 4, "observation_uuid": "v", "other_observations": None},
+    ]
+    types = {"photo_id": "int64", "observation_uuid": "string", "other_observations": "string"}
+    table = make_table([Column(name, type_, "") for name, type_ in types.items()], rows)
+    judge(dataset, [{"path": f"images/A/{i}.jpg", "photo_id": i, "class": "A", "kept": True} for i in range(1, 5)])
+    write_table(dataset.path("selection.parquet"), table, Receipt("query", {}))
+    assert list(photo_groups(dataset).values()) == ["images/A/1.jpg"] * 3 + ["images/A/4.jpg"]
+    write_table(dataset.path("selection.parquet"), table.drop_columns("other_observations"), Receipt("query", {}))
+    assert len(set(photo_groups(dataset).values())) == 4

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shroomcurate.catalogue import dumps
 from shroomcurate.catalogue.load import LoadOptions, LoadReport, load_csvs
+from shroomcurate.dataset import Dataset
 from shroomcurate.errors import BadDump, BadOption, Busy, DatabaseUnreachable, NothingMatches
+from shroomcurate.select import QueryOptions, query
 from tests.dumps import (
     AMANITA,
     BASIDIOMYCOTA,
@@ -119,6 +122,8 @@ def test_quality_and_taxon_options_widen_and_narrow(
 def test_an_unknown_taxon_is_named(dump: Dump, tmp_path: Path, database_url: str) -> None:
     with pytest.raises(NothingMatches, match="'Amonita'"):
         load(dump, tmp_path, database_url, taxa=("Amonita",))
+    with pytest.raises(NothingMatches, match="9" * 30):
+        load(dump, tmp_path, database_url, taxa=("9" * 30,))
 
 
 def test_a_taxon_without_photos_does_not_replace_the_catalogue(
@@ -201,6 +206,9 @@ def test_bytes_that_are_not_utf8_are_replaced_counted_and_named(
         ("observations", "latitude", "north"),
         ("observations", "observed_on", "2023-02-30"),
         ("observations", "observed_on", "30.9.2024"),
+        ("observations", "observed_on", "0000-01-01"),
+        ("observations", "latitude", "1e999"),
+        ("taxa", "ancestry", "48460/47169/x"),
         ("photos", "photo_id", "12.5"),
         ("photos", "photo_id", ""),
         ("photos", "observation_uuid", "z" * 36),
@@ -222,6 +230,74 @@ def test_a_value_of_another_kind_is_named_by_line_and_column_and_nothing_is_lost
     assert f"{table}.csv.gz, line {row + 2}: column '{column}'" in error.value.what
     assert value in error.value.what
     assert photo_ids(rows_of) == [1, 2, 3]
+
+
+def test_a_value_that_only_postgresql_refuses_is_named_by_its_table_and_column(
+    dump: Dump, tmp_path: Path, database_url: str
+) -> None:
+    dump.rows["taxa"][8]["rank_level"] = "1e50"
+    with pytest.raises(BadDump, match=r"taxa\.csv\.gz: .*out of range.*column rank_level") as error:
+        load(dump, tmp_path, database_url)
+    assert "Fetch it again" in error.value.hint
+
+
+def test_an_empty_step_in_an_ancestry_is_passed_over(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    dump.rows["taxa"][8]["ancestry"] = f"48460//47170/47169/{AMANITA}"
+    load(dump, tmp_path, database_url)
+    assert rows_of("SELECT class_taxon_id FROM taxon_class WHERE taxon_id = :id AND rank = 'genus'", id=MUSCARIA) == [
+        {"class_taxon_id": AMANITA}
+    ]
+
+
+def test_a_repeated_taxon_is_refused_by_its_second_line(dump: Dump, tmp_path: Path, database_url: str) -> None:
+    dump.rows["taxa"].append(dict(dump.rows["taxa"][3]))
+    line = len(dump.rows["taxa"]) + 1
+    with pytest.raises(BadDump, match=f"taxa.csv.gz, line {line}: taxon_id {BASIDIOMYCOTA} stands there a second"):
+        load(dump, tmp_path, database_url)
+
+
+def test_of_several_taxa_of_one_name_the_active_one_is_meant(dump: Dump, tmp_path: Path, database_url: str) -> None:
+    dump.taxon(7001, "48460", "60", "phylum", "Basidiomycota", active="false")
+    assert load(dump, tmp_path, database_url, taxa=("Basidiomycota",)).taxa == [BASIDIOMYCOTA]
+    dump.taxon(7002, "48460", "60", "phylum", "Basidiomycota")
+    with pytest.raises(NothingMatches, match="names 2 taxa: 7002, 47169"):
+        load(dump, tmp_path, database_url, taxa=("Basidiomycota",))
+
+
+def test_observations_of_the_taxa_above_the_roots_are_not_kept(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    dump.observation(60, 47170)
+    dump.photo(60, 60)
+    dump.observation(61, BASIDIOMYCOTA)
+    dump.photo(61, 61)
+    report = load(dump, tmp_path, database_url, taxa=("Basidiomycota",))
+    assert photo_ids(rows_of) == [1, 2, 3, 61]
+    assert report.tables["observations"].left_out == {"not below the wanted taxa": 1}
+    assert rows_of("SELECT name FROM taxa WHERE taxon_id = 47170") == [{"name": "Fungi"}]
+
+
+def test_a_carriage_return_inside_a_row_is_replaced_and_counted(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    dump.rows["observers"][0]["name"] = "Ann\rObserver"
+    table = load(dump, tmp_path, database_url).tables["observers"]
+    assert rows_of("SELECT name FROM observers") == [{"name": "Ann\ufffdObserver"}]
+    assert table.not_utf8 == 1
+    assert "line 2: a carriage return" in table.not_utf8_example
+
+
+def test_rows_that_end_with_a_carriage_return_as_well_are_whole_rows(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    folder = dump.write(tmp_path / "dump", packed=False)
+    for file in folder.iterdir():
+        file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    report = load_csvs(LoadOptions(folder), database_url)
+    assert not any(table.not_utf8 for table in report.tables.values())
+    assert rows_of("SELECT name FROM observers") == [{"name": "Ann Observer"}]
 
 
 def test_a_blank_line_is_named(dump: Dump, tmp_path: Path, database_url: str) -> None:
@@ -319,9 +395,34 @@ def test_a_server_that_is_not_there_is_named(dump: Dump, tmp_path: Path) -> None
 def test_wrong_options_are_refused(tmp_path: Path, dump: Dump) -> None:
     with pytest.raises(BadOption, match="'resaerch'"):
         LoadOptions(tmp_path, quality="resaerch")
-    for url in ("mysql://localhost/x", "not a url"):
+    for url in (
+        "mysql://localhost/x",
+        "not a url",
+        "postgresql://nobody@127.0.0.1:port/x",
+        "postgresql://nobody@127.0.0.1:1/x?foo=bar",
+        "postgresql://nobody@127.0.0.1/x?port=abc",
+    ):
         with pytest.raises(BadOption):
             load_csvs(LoadOptions(dump.write(tmp_path / "dump")), url)
+
+
+def test_a_user_without_the_rights_is_told_what_to_grant(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    load(dump, tmp_path, database_url)
+    role = f"reader_{os.getpid()}"
+    rows_of(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
+    try:
+        theirs = sqlalchemy.make_url(database_url).set(username=role, password=role)
+        for command in (
+            lambda url: load_csvs(LoadOptions(tmp_path / "dump"), url),
+            lambda url: query(Dataset(tmp_path / "dataset"), QueryOptions(), url),
+        ):
+            with pytest.raises(DatabaseUnreachable, match="permission denied") as error:
+                command(theirs.render_as_string(hide_password=False))
+            assert "GRANT" in error.value.hint
+    finally:
+        rows_of(f"DROP ROLE {role}")
 
 
 @pytest.mark.shared

@@ -363,6 +363,49 @@ def test_a_run_that_holds_little_still_gets_its_section(selected: Callable[..., 
     assert "baseline" in report(dataset).sections
 
 
+def test_figures_of_present_inputs_carry_no_warning(whole: Dataset) -> None:
+    report(whole)
+    assert "Out of date" not in Page(whole).text
+
+
+def test_figures_measured_before_the_last_cleaning_say_so_at_the_section_and_at_the_headline(whole: Dataset) -> None:
+    add_clean(whole, {"1003": "drawing"})
+    report(whole)
+    text = Page(whole).text
+    banner = "Out of date: measured before the last clean or restore. Type shroomcurate train-baseline again"
+    assert text.count(banner) == 2
+    assert text.index(banner) < text.index("What was asked and taken") < text.rindex(banner)
+    assert "Out of date: made before the last clean or restore. Type shroomcurate train-baseline" in text
+    report(whole)
+    assert Page(whole).text == text
+
+
+def test_what_rests_on_an_outdated_cleaning_is_outdated_too(whole: Dataset) -> None:
+    verdicts.append_verdicts(whole, ["images/Boletus_edulis/2001.jpg"], verdicts.Verdict(False, "blurred"))
+    report(whole)
+    text = Page(whole).text
+    assert text.count("Out of date: made before the last verdict. Type shroomcurate clean again") == 3
+    assert text.count("Out of date: what it was made from is out of date. Type shroomcurate train-baseline") == 4
+
+
+def test_a_note_stands_on_top_and_is_words(whole: Dataset) -> None:
+    report(whole, ReportOptions(note=HOSTILE))
+    page = Page(whole)
+    assert page.words.index(HOSTILE) < page.words.rindex("Dataset report")
+    assert page.fetched() == []
+    report(whole)
+    assert HOSTILE not in Page(whole).words
+
+
+def test_every_wide_table_scrolls_in_a_box_that_keyboards_reach_and_that_says_so(whole: Dataset) -> None:
+    report(whole)
+    page = Page(whole)
+    boxes = [attributes for _, attributes in page.tags if attributes.get("class") == "scroll"]
+    assert len(boxes) == len([1 for tag, _ in page.tags if tag == "table"])
+    assert all(box["role"] == "region" and box["tabindex"] == "0" and box["aria-label"] for box in boxes)
+    assert page.text.count("swipe sideways to see all columns") == len(boxes)
+
+
 def test_an_empty_folder_is_refused_with_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(StageMissing, match=r"selection\.parquet") as caught:
         report(Dataset(tmp_path / "nothing"))

@@ -6,8 +6,11 @@ import csv
 import hashlib
 import re
 import subprocess
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +19,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shroomcurate.catalogue import load
 from shroomcurate.catalogue.load import LoadOptions, load_csvs
 from shroomcurate.dataset import Dataset, read_receipt, read_table
 from shroomcurate.errors import BadOption, NothingMatches, StageMissing
 from shroomcurate.select import SCHEMA, QueryOptions, QuerySummary, accepted_licenses, class_folders, query, show_sql
-from tests.dumps import EDULIS, GUESSOWII, HYBRID, INACTIVE, MUSCARIA, OAK, VAGINATA, Dump, read_independently
+from tests.dumps import (
+    EDULIS,
+    GUESSOWII,
+    HYBRID,
+    INACTIVE,
+    MUSCARIA,
+    OAK,
+    VAGINATA,
+    Dump,
+    observation_uuid,
+    read_independently,
+)
 
 
 @pytest.fixture
@@ -95,6 +110,75 @@ def test_a_photo_on_two_classes_is_left_out_and_counted_and_a_repeated_row_is_on
     assert summary.left_out["on_two_classes"] == 1
     assert summary.left_out["also_in_an_observation_outside_the_catalogue"] == 1
     assert summary.photos_in_catalogue == len(ids) + sum(summary.left_out.values())
+
+
+def test_a_conflict_counts_whatever_the_grade_of_the_observation(
+    dump: Dump, select: Any, tmp_path: Path, database_url: str
+) -> None:
+    dump.observation(900, EDULIS, quality_grade="needs_id")
+    dump.photo(100, 900)
+    dump.observation(901, MUSCARIA, quality_grade="casual")
+    dump.photo(101, 901)  # no conflict
+    dump.photo(902, 901)
+    dump.observation(903, MUSCARIA, quality_grade="")
+    dump.photo(903, 903)
+    dump.photo(904, 104, license="")
+    dump.photo(905, 105, extension="")
+    load_csvs(LoadOptions(dump.write(tmp_path / "dump"), quality="any"), database_url)
+    summary, rows = select(None, per_class=100)
+    ids = {row["photo_id"] for row in rows}
+    assert not {100, 902, 903, 904, 905} & ids
+    assert 101 in ids
+    assert {reason: count for reason, count in summary.left_out.items() if count} == {
+        "not_research_grade": 2,
+        "on_two_classes": 1,
+        "other_license": 1,
+        "without_a_file_extension": 1,
+    }
+    assert summary.photos_in_catalogue == len(ids) + sum(summary.left_out.values())
+
+
+def test_every_observation_of_a_photo_is_named(dump: Dump, select: Any) -> None:
+    for observation in (104, 102, 102, 101):
+        dump.photo(101, observation)
+    _, rows = select(dump, per_class=100)
+    others = {row["photo_id"]: row["other_observations"] for row in rows}
+    assert others.pop(101) == f"{observation_uuid(102)} {observation_uuid(104)}"
+    assert set(others.values()) == {None}
+
+
+def test_a_query_during_the_swap_of_a_load_has_the_new_catalogue(
+    dump: Dump, select: Any, tmp_path: Path, database_url: str, rows_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    select(dump)
+    dump.photographed(HYBRID, 3, first=900)
+    folder = dump.write(tmp_path / "dump")
+    swapped, swap = threading.Event(), load._swap
+
+    def slow_swap(*arguments: Any) -> None:
+        swap(*arguments)
+        swapped.set()
+        for _ in range(100):
+            if rows_of("SELECT FROM pg_locks WHERE NOT granted"):
+                break
+            time.sleep(0.05)
+
+    monkeypatch.setattr(load, "_swap", slow_swap)
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(load_csvs, LoadOptions(folder), database_url)
+        assert swapped.wait(30)
+        summary, _ = select(None)
+        report = loading.result()
+    assert summary.photos_in_catalogue == 19
+    receipt = read_receipt(tmp_path / "dataset" / "selection.parquet")
+    assert receipt is not None
+    assert receipt.options["catalogue"] == report.fingerprint
+
+
+def test_the_largest_numbers_are_taken(dump: Dump, select: Any) -> None:
+    most = 1_000_000_000
+    options = dict.fromkeys(("species", "per_class", "reserve", "max_per_observation", "max_per_observer"), most)
+    assert select(dump, **options)[0].wanted == 16
 
 
 def test_two_species_of_one_genus_are_one_class_at_genus_rank(dump: Dump, select: Any) -> None:
@@ -223,6 +307,9 @@ def test_nothing_that_matches_is_said_with_the_reasons(dump: Dump, select: Any, 
         {"licenses": "CC-BY-4.0"},
         {"licenses": ""},
         {"max_per_observer": 0},
+        {"per_class": 1_000_000_001},
+        {"reserve": 2**31},
+        {"max_per_observation": 2**63},
     ],
 )
 def test_wrong_options_are_refused_with_what_is_allowed(options: dict[str, Any]) -> None:
@@ -245,6 +332,11 @@ def test_class_folders_are_one_each_and_safe_on_any_file_system(names: dict[int,
         assert folder
         assert not set(folder) & set('/\\:*?"<>|\0')
         assert not folder.startswith(".")
+
+
+def test_a_name_that_ends_like_an_id_does_not_clash() -> None:
+    folders = class_folders({1: "A b", 2: "A_b", 3: "A b 1"})
+    assert len({folder.casefold() for folder in folders.values()}) == 3
 
 
 @pytest.mark.parametrize(
@@ -273,10 +365,20 @@ def test_a_template_of_the_users_own_is_used_and_checked(
     template.write_text("SELECT nonsense")
     with pytest.raises(BadOption, match="nonsense"):
         select(None, template=template)
+    for content, reason in ((b"SELECT 'x'::integer", "invalid input"), (b"SET lock_timeout = 0", "not a SELECT")):
+        template.write_bytes(content)
+        with pytest.raises(BadOption, match=reason):
+            select(None, template=template)
+    template.write_bytes(b"SELECT '\xff'")
+    with pytest.raises(BadOption, match="not UTF-8"):
+        select(None, template=template)
     text = show_sql(QueryOptions()).split("\n\n", 1)[1]
     template.write_text(text.replace("observations.quality_grade = 'research'", "observations.latitude > 0"))
     _, rows = select(None, template=template, per_class=2)
     assert len(rows) == 9
+    template.write_text(text.replace("further.observations AS other_observations", "1 AS more"))
+    _, rows = select(None, template=template, per_class=2)
+    assert [row["other_observations"] for row in rows] == [None] * 9
 
 
 def test_show_sql_is_what_psql_runs_with_the_same_rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -17,8 +18,9 @@ import pytest
 
 from shroomcurate.catalogue import server
 from shroomcurate.catalogue.load import LoadOptions, load_csvs
-from shroomcurate.catalogue.server import connect, home
+from shroomcurate.catalogue.server import connect
 from shroomcurate.errors import DatabaseUnreachable, DiskFull
+from shroomcurate.home import home
 from tests.dumps import EDULIS, MUSCARIA, Dump
 
 COUNT = "SELECT count(*) FROM inaturalist.photos"
@@ -61,6 +63,23 @@ def test_a_kill_during_the_very_first_start_does_not_spoil_the_second(own_home: 
     process.wait()
     assert run("with connect(None, 'x') as engine: engine.connect().exec_driver_sql('SELECT 1')").wait(60) == 0
     assert not servers_of(own_home), "the killed process must not keep the server alive for ever"
+
+
+@pytest.mark.parametrize("torn", ["", "[", "[999999999, 1", "\x00\x00", "[999999999, "])
+def test_a_torn_list_of_users_does_not_stop_a_start(own_home: Path, torn: str) -> None:
+    users = own_home / "postgres" / ".handle_pids.json"
+    users.parent.mkdir(parents=True)
+    users.write_text(torn)
+    server._forget_dead_users(users.parent)
+    assert json.loads(users.read_text()) == []
+
+
+def test_a_living_user_in_a_torn_list_is_not_forgotten(own_home: Path) -> None:
+    users = own_home / "postgres" / ".handle_pids.json"
+    users.parent.mkdir(parents=True)
+    users.write_text(f"[{os.getpid()}, 12")
+    server._forget_dead_users(users.parent)
+    assert json.loads(users.read_text()) == [os.getpid()]
 
 
 def test_the_log_of_a_server_that_cannot_start_is_named(own_home: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shroomcurate import clean
-from shroomcurate.dataset import Column, Dataset, Receipt, make_table, read_table, write_table
+from shroomcurate.dataset import Column, Dataset, Receipt, file_hash, make_table, read_table, write_table
 from shroomcurate.download import SCHEMA as DOWNLOADS
 from shroomcurate.report import report
 from shroomcurate.split import split
@@ -22,6 +22,7 @@ from tests.test_report import CLASSES, add_clean, add_downloads, add_run, metric
 
 __all__ = ["whole"]  # the fixture
 
+REMOVED = "of the removed: 2 drawing, 1 outlier"
 ORDER = ["query", "download", "clean", "train-baseline", "report"]
 
 
@@ -86,7 +87,8 @@ def test_status_is_plain_facts_and_changes_nothing(finished: Dataset) -> None:
         "wanted": 24,
         "reserve": 6,
     }
-    assert stage(found, "clean").counts["removed: drawing"] == 2
+    assert stage(found, "clean").counts == {"kept": 21, "removed": 3}
+    assert stage(found, "clean").details == (REMOVED,)
 
 
 def test_a_copied_dataset_stands_where_the_original_stood(finished: Dataset, tmp_path: Path) -> None:
@@ -100,12 +102,13 @@ def test_a_changed_selection_makes_everything_after_it_stale_and_says_why(finish
     rewrite(finished, "selection.parquet", SCHEMA, {"license": "CC0"})
     found = status(finished)
     assert states(found) == ["current", "stale", "stale", "stale", "stale"]
-    assert stage(found, "download").details == ("selection.parquet has changed since",)
+    assert stage(found, "download").details == ("the selection is newer",)
     assert found.next_command == f"shroomcurate download --dataset {finished.root}"
 
 
 def test_what_comes_after_a_stale_stage_is_stale_even_if_its_own_inputs_are_as_they_were(finished: Dataset) -> None:
-    receipt = Receipt("clean", {"verdicts": None}, {"embeddings.parquet": "0" * 64})
+    inputs = {"embeddings.parquet": "0" * 64, "selection.parquet": file_hash(finished.path("selection.parquet"))}
+    receipt = Receipt("clean", {"verdicts": None}, inputs)
     write_table(finished.path("clean.parquet"), read_table(finished.path("clean.parquet")), receipt)
     split(finished)
     shutil.rmtree(finished.path("runs"))
@@ -113,7 +116,7 @@ def test_what_comes_after_a_stale_stage_is_stale_even_if_its_own_inputs_are_as_t
     report(finished)
     found = status(finished)
     assert states(found) == ["current", "current", "stale", "stale", "stale"]
-    assert stage(found, "clean").details == ("embeddings.parquet, which it was made from, is gone",)
+    assert stage(found, "clean").details == ("the embeddings are gone", REMOVED)
     assert stage(found, "report").details == ("clean has to run again before it",)
 
 
@@ -136,7 +139,7 @@ def test_a_table_that_came_after_the_report_makes_it_stale(selected: Callable[..
     report(dataset)
     assert states(status(dataset))[4] == "current"
     add_downloads(dataset)
-    assert stage(status(dataset), "report").details == ("downloads.parquet has come since",)
+    assert stage(status(dataset), "report").details == ("the downloads are newer",)
 
 
 @pytest.mark.parametrize(
@@ -176,14 +179,14 @@ def test_a_cleaning_whose_moves_were_cut_short_is_unfinished(finished: Dataset) 
     place = finished.locate("images/Amanita_muscaria/1001.jpg", "drawing")
     place.rename(finished.root / "images/Amanita_muscaria/1001.jpg")
     found = stage(status(finished), "clean")
-    assert (found.state, found.details) == ("unfinished", ("photos not where the table says: 1",))
+    assert (found.state, found.details) == ("unfinished", ("photos not where the table says: 1", REMOVED))
 
 
 def test_photos_that_came_or_went_after_the_cleaning_make_it_unfinished(finished: Dataset) -> None:
     (finished.images / "Boletus_edulis" / "77.jpg").write_bytes(jpeg(77))
     (finished.images / "Boletus_edulis" / "2001.jpg").unlink()
     found = stage(status(finished), "clean")
-    assert found.details == ("photos on disk not judged yet: 1", "judged photos that are not on disk: 1")
+    assert found.details == ("photos on disk not judged yet: 1", "judged photos that are not on disk: 1", REMOVED)
 
 
 def test_a_photo_that_cannot_be_judged_does_not_hold_the_cleaning_up(finished: Dataset) -> None:
@@ -250,6 +253,13 @@ def test_shortages_count_what_is_left_after_the_last_stage_that_ran(photographed
     assert status(dataset).shortages == {}
     add_clean(dataset, {"1001": "drawing", "1002": "drawing"})
     assert status(dataset).shortages == {"Amanita_muscaria": 2}
+
+
+def test_a_download_that_brought_nothing_lacks_everything(selected: Callable[..., Dataset]) -> None:
+    dataset = selected(CLASSES, wanted=3)
+    rows = [{"photo_id": 1001, "class": CLASSES[0], "role": "wanted", "status": "gone", "attempts": 1}]
+    write_table(dataset.path("downloads.parquet"), make_table(DOWNLOADS, rows), Receipt("download", {}))
+    assert status(dataset).shortages == {"Amanita_muscaria": 3, "Boletus_edulis": 3}
 
 
 def test_a_class_that_never_had_enough_is_short_from_the_start(selected: Callable[..., Dataset]) -> None:

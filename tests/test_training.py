@@ -355,3 +355,17 @@ def test_imagenets_features_tell_red_from_yellow(photographed: Callable[..., Dat
     split(dataset)
     options = TrainOptions(head_epochs=6, block_epochs=1, batch_size=8, weights=shared / "weights")
     assert train_baseline(dataset, options).top1 == 1
+
+
+def test_photos_that_cannot_be_read_are_left_out_unless_a_class_loses_a_split(cleaned: Dataset) -> None:
+    examples = read_examples(cleaned)
+    readable = np.ones(len(examples.paths), bool)
+    readable[examples.rows("train")[0]] = False
+    assert examples.without_unreadable(readable).split.count("unreadable") == 1
+    readable[[row for row in examples.rows("val") if examples.truth[row] == 1]] = False
+    with pytest.raises(TooLittleData, match="Boletus_edulis in val"):
+        examples.without_unreadable(readable)
+
+
+def test_a_photo_whose_reading_fails_is_unreadable_not_a_crash(tmp_path: Path) -> None:
+    assert finetune._pixels_or_none(tmp_path) is None  # a folder: IsADirectoryError

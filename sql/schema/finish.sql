@@ -10,7 +10,7 @@ SELECT taxon.taxon_id,
        class.name     AS class_name
 FROM taxa AS taxon
 CROSS JOIN LATERAL unnest(
-    string_to_array(concat_ws('/', nullif(taxon.ancestry, ''), taxon.taxon_id), '/')::bigint[]
+    array_remove(string_to_array(concat_ws('/', taxon.ancestry, taxon.taxon_id), '/'), '')::bigint[]
 ) AS line (ancestor_id)
 JOIN taxa AS class
   ON class.taxon_id = line.ancestor_id

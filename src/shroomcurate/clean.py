@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shroomcurate.dataset import Column, Dataset, Receipt, file_hash, make_table, read_table, write_table
+from shroomcurate.dataset import Column, Dataset, Receipt, file_hash, make_table, printable, read_table, write_table
 from shroomcurate.duplicates import duplicate_groups
 from shroomcurate.errors import BadOption
 from shroomcurate.progress import Progress, silent
@@ -74,7 +74,7 @@ class CleanOptions:
         A class of which more than this share would go as outliers is left alone: then the rule, not the photos, is
         likely wrong.
     duplicates
-        Whether near-duplicates go.
+        Whether near-duplicates go. If not they stay, and the table still says whose they are.
     dry_run
         Judge and report, write and move nothing.
     """
@@ -137,21 +137,39 @@ class _Photo:
         return Path(self.path).parent.name
 
 
-def clean(dataset: Dataset, options: CleanOptions = CleanOptions(), progress: Progress = silent) -> CleanSummary:
+def clean(
+    dataset: Dataset,
+    options: CleanOptions = CleanOptions(),
+    progress: Progress = silent,
+    embeddings: Path | None = None,
+) -> CleanSummary:
     """Judge every photo, write ``clean.parquet`` and move the files to match it.
+
+    Parameters
+    ----------
+    embeddings
+        The table to judge by in a dry run; None: the dataset's own.
 
     Raises
     ------
     StageMissing
-        There are no embeddings.
+        There are no embeddings, or no photos.
+    SourceMissing
+        There are no photos in a tree that somebody else made.
+    BadOption
+        The dataset's tables are those of another tree, or `embeddings` is given and it is no dry run.
     DamagedFile
         A line of ``verdicts.csv`` is not a verdict.
     """
+    if embeddings is not None and not options.dry_run:
+        raise BadOption(f"{embeddings} are not the dataset's embeddings.", "Give other embeddings to a dry run only.")
+    dataset.refuse_other_tree()
+    dataset.require_photos()
     with dataset.lock("clean"):
-        dataset.require("embeddings.parquet")
+        embeddings = embeddings or dataset.require("embeddings.parquet")
         verdicts = read_verdicts(dataset)
         on_disk = dataset.photos()
-        photos, left_alone = _judge(dataset, set(on_disk), verdicts, options, progress)
+        photos, left_alone = _judge(dataset, embeddings, set(on_disk), verdicts, options, progress)
         out = back = 0
         if not options.dry_run:
             inputs = [name for name in ("embeddings.parquet", "selection.parquet") if dataset.path(name).exists()]
@@ -163,11 +181,13 @@ def clean(dataset: Dataset, options: CleanOptions = CleanOptions(), progress: Pr
             )
             write_table(dataset.path(TABLE), make_table(SCHEMA, (_row(photo, options) for photo in photos)), receipt)
             out, back = place_photos(dataset, {photo.path: photo.reason for photo in photos})
-        return _summary(photos, left_alone, out, back, sorted(on_disk.keys() - {p.path for p in photos}), options)
+        unjudged = [printable(path) for path in sorted(on_disk.keys() - {photo.path for photo in photos})]
+        return _summary(photos, left_alone, out, back, unjudged, options)
 
 
 def _judge(
     dataset: Dataset,
+    embeddings: Path,
     on_disk: AbstractSet[str],
     verdicts: Mapping[str, Verdict],
     options: CleanOptions,
@@ -176,7 +196,7 @@ def _judge(
     """Return the photos with their judgements, sorted by path, and the classes left alone."""
     import numpy as np
 
-    facts, vectors = _read_embeddings(dataset, on_disk)
+    facts, vectors = _read_embeddings(embeddings, on_disk)
     sha256 = facts["sha256"].to_pylist()
     ranks = _ranks(dataset)
     photos = [
@@ -198,10 +218,9 @@ def _judge(
     for photo in photos:
         if verdict := verdicts.get(photo.path):
             photo.decided_by, photo.reason = "person", verdict.reason
-    if options.duplicates:
-        hashes = np.array(facts["perceptual_hash"], np.uint64)
-        for group in duplicate_groups(hashes, sha256, vectors):
-            _mark_duplicates([photos[number] for number in group])
+    hashes = np.array(facts["perceptual_hash"], np.uint64)
+    for group in duplicate_groups(hashes, sha256, vectors):
+        _mark_duplicates([photos[number] for number in group], remove=options.duplicates)
     return photos, left_alone
 
 
@@ -213,11 +232,10 @@ def _ranks(dataset: Dataset) -> dict[int | None, int]:
     return dict(zip(table["photo_id"].to_pylist(), table["rank_in_class"].to_pylist(), strict=True))
 
 
-def _read_embeddings(dataset: Dataset, on_disk: AbstractSet[str]) -> tuple[pa.Table, Vectors]:
+def _read_embeddings(file: Path, on_disk: AbstractSet[str]) -> tuple[pa.Table, Vectors]:
     """Return the facts and the vectors, shape (photos, length), of the photos on disk."""
     import numpy as np
 
-    file = dataset.path("embeddings.parquet")
     facts = read_table(file, ["path", "photo_id", "sha256", "perceptual_hash"])
     vectors = read_vectors(file)
     here = np.array([path in on_disk for path in facts["path"].to_pylist()], bool)
@@ -311,7 +329,7 @@ def _mark_outliers(photos: Sequence[_Photo], vectors: Vectors, labels: NDArray[n
 # -- duplicates ------------------------------------------------------------------------------------------------
 
 
-def _mark_duplicates(group: Sequence[_Photo]) -> None:
+def _mark_duplicates(group: Sequence[_Photo], remove: bool) -> None:
     """Keep one of the photos that stay; none when they stand in different classes, for then a label is wrong.
 
     Every photo of the group but one says what it duplicates, also one that goes for another reason and one that a
@@ -327,7 +345,7 @@ def _mark_duplicates(group: Sequence[_Photo]) -> None:
         if original is photo:
             continue
         photo.duplicate_of = original.path
-        if photo.reason is None and photo.decided_by == "rule":
+        if remove and photo.reason is None and photo.decided_by == "rule":
             photo.reason = "duplicate"
 
 

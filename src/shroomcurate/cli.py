@@ -23,11 +23,12 @@ from shroomcurate.dataset import Dataset
 from shroomcurate.demo.plan import DemoOptions
 from shroomcurate.download import DownloadOptions
 from shroomcurate.embed import EmbedOptions
+from shroomcurate.options import AsJson, DatabaseUrl, DatasetFolder, Images, Quiet, Weights
 from shroomcurate.report import ReportOptions
 from shroomcurate.restore import RestoreOptions
 from shroomcurate.select import QueryOptions
 from shroomcurate.split import SplitOptions
-from shroomcurate.terminal import Terminal, reported
+from shroomcurate.terminal import Terminal, own_this_process, reported
 from shroomcurate.training import TrainOptions
 
 app = typer.Typer(
@@ -38,34 +39,15 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-DatasetFolder = Annotated[
-    Path, typer.Option("--dataset", envvar="SHROOMCURATE_DATASET", help="The dataset's folder.", show_default=True)
-]
-Images = Annotated[
-    Path | None, typer.Option("--images", help="Class folders that somebody else made: DIR/<Class>/*.jpg.")
-]
-DatabaseUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--database-url",
-        envvar="SHROOMCURATE_DATABASE_URL",
-        help="A PostgreSQL of your own, postgresql://user@host/database. Left away: an embedded one.",
-    ),
-]
-Weights = Annotated[
-    Path | None,
-    typer.Option(help="File or folder of the network's weights. Left away: Keras' download, kept for next time."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-
 DATASET = Path("dataset")
+DEMO_NOTE = "A demonstration: these photos are painted, and no such observations exist."
 
 
 def main() -> None:
     """Run the command line."""
     # Pillow warns about damaged EXIF data; whether a photo is whole is our own question.
     warnings.filterwarnings("ignore", module="PIL")
+    own_this_process()
     app()
 
 
@@ -95,7 +77,10 @@ def load_csvs(
         typer.Argument(help="Folder of taxa, observations, photos and observers, .csv or .csv.gz; or the .tar.gz."),
     ] = Path("inaturalist-open-data"),
     taxon: Annotated[
-        list[str] | None, typer.Option(help="Name or id; everything below it is kept. Can be given again.")
+        list[str] | None,
+        typer.Option(
+            help="Name or id; everything below it is kept. Can be given again. Left away: Basidiomycota and Ascomycota."
+        ),
     ] = None,
     quality: Annotated[str, typer.Option(help="Quality grade: research, needs_id, casual or any.")] = "research",
     all_taxa: Annotated[bool, typer.Option("--all-taxa", help="Keep every taxon.")] = False,
@@ -202,7 +187,10 @@ def download(
 @app.command()
 def clean(
     eps: Annotated[
-        float, typer.Option(help="DBSCAN's radius, as cosine distance. Smaller removes more.")
+        float,
+        typer.Option(
+            help="DBSCAN's radius, as cosine distance. Smaller removes more, until no cluster is left to be the class."
+        ),
     ] = CleanOptions.eps,
     min_samples: Annotated[
         int, typer.Option(help="Neighbours that make a photo the core of a cluster, at least.")
@@ -229,6 +217,8 @@ def clean(
 
     Example: `shroomcurate clean --eps 0.3`
     """
+    import tempfile
+
     from shroomcurate.clean import clean
     from shroomcurate.embed import embed
 
@@ -238,8 +228,10 @@ def clean(
             eps=eps, min_samples=min_samples, min_share=min_share, max_share=max_share, dry_run=dry_run
         )
         place = Dataset(dataset, images)
-        embedded = embed(place, EmbedOptions(embedder, weights), progress)
-        summary = clean(place, options, progress)
+        with tempfile.TemporaryDirectory() as scratch:
+            elsewhere = Path(scratch) / "embeddings.parquet" if dry_run else None
+            embedded = embed(place, EmbedOptions(embedder, weights), progress, elsewhere)
+            summary = clean(place, options, progress, elsewhere)
     show.clean(terminal, summary, embedded)
 
 
@@ -263,7 +255,7 @@ def restore(
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     with reported(terminal):
-        options = RestoreOptions(reason, class_name, tuple(photo_id or ()))
+        options = RestoreOptions(reason, class_name and class_name.replace(" ", "_"), tuple(photo_id or ()))
         summary = restore(Dataset(dataset, images), options)
     show.restore(terminal, summary)
 
@@ -315,7 +307,11 @@ def train_baseline(
 
 @app.command()
 def report(
-    images: Images = None, dataset: DatasetFolder = DATASET, as_json: AsJson = False, quiet: Quiet = False
+    note: Annotated[str | None, typer.Option(help="A sentence to stand on top of the page.")] = None,
+    images: Images = None,
+    dataset: DatasetFolder = DATASET,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write report.html: one self-contained page about the dataset, to look at or to send.
 
@@ -325,7 +321,7 @@ def report(
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     with reported(terminal), terminal.progress() as progress:
-        summary = report(Dataset(dataset, images), ReportOptions(), progress)
+        summary = report(Dataset(dataset, images), ReportOptions(note=note), progress)
     show.report(terminal, summary)
 
 
@@ -373,7 +369,7 @@ def demo(
                 ["download", "--base-url", url],
                 ["clean", "--eps", "0.3", "--embedder", "classic"],
                 ["train-baseline", "--mode", "probe"],
-                ["report"],
+                ["report", "--note", DEMO_NOTE],
                 ["status"],
             ):
                 terminal.say(f"\n[bold green]$ shroomcurate {shlex.join(words)}[/]")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shroomcurate import __version__
-from shroomcurate.errors import Busy, DamagedFile, StageMissing, disk_full_named
+from shroomcurate.errors import BadOption, Busy, DamagedFile, SourceMissing, StageMissing, disk_full_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,8 +39,9 @@ WRITTEN_BY = {
     "splits.parquet": "train-baseline",
 }
 
-#: Trees under ``removed/`` for photos that are no longer part of the selection: no stage looks at them.
-NOT_JUDGED = ("unselected", "withdrawn")
+#: Trees under ``removed/`` that no stage looks at: photos that are no longer part of the selection, and ``replaced``
+#: ones, in whose place another photo of the same name was removed.
+NOT_JUDGED = ("unselected", "withdrawn", "replaced")
 
 
 class Column(NamedTuple):
@@ -81,9 +82,15 @@ class Dataset:
     def __init__(self, root: str | os.PathLike[str] = "dataset", images: str | os.PathLike[str] | None = None) -> None:
         self.images = Path(images).absolute() if images is not None else Path(root).absolute() / "images"
         self.root = self.images.parent
+        self.foreign = images is not None
 
     def __repr__(self) -> str:
         return f"Dataset({str(self.root)!r})"
+
+    @property
+    def option(self) -> str:
+        """The option that names this dataset on the command line, for hints."""
+        return f"--images {self.images}" if self.foreign else f"--dataset {self.root}"
 
     @cached_property
     def removed(self) -> Path:
@@ -111,15 +118,16 @@ class Dataset:
     def photos(self) -> dict[str, Path]:
         """Return every photo on disk, kept or removed: identity -> where it lies, sorted by identity.
 
-        Leaves out the trees named in :data:`NOT_JUDGED`. Hidden files and ``*.partial`` are not photos. A file that
-        stands in both places counts once, as kept.
+        Leaves out the trees named in :data:`NOT_JUDGED`. Hidden files and folders and ``*.partial`` hold no
+        photos. A file that stands in both places counts once, as kept.
         """
         found: dict[str, Path] = {}
         removed_trees = sorted(self.removed.iterdir()) if self.removed.is_dir() else []
         removed_trees = [tree for tree in removed_trees if tree.name not in NOT_JUDGED]
         for tree in [*removed_trees, self.images]:
             for file in tree.glob("*/*"):
-                if file.is_file() and not file.name.startswith(".") and file.suffix != PARTIAL:
+                hidden = file.name.startswith(".") or file.parent.name.startswith(".")
+                if not hidden and file.is_file() and file.suffix != PARTIAL:
                     found[f"{self.images.name}/{file.parent.name}/{file.name}"] = file
         return dict(sorted(found.items()))
 
@@ -150,9 +158,71 @@ class Dataset:
             command = WRITTEN_BY[name]
             raise StageMissing(
                 f"There is no {name} in {self.root}.",
-                f"Type this first: shroomcurate {command} --dataset {self.root}",
+                f"Type this first: shroomcurate {command} {self.option}",
             )
         return path
+
+    def require_photos(self) -> None:
+        """Refuse to work where there is no photo, kept or removed.
+
+        Raises
+        ------
+        StageMissing
+            Nothing has been downloaded.
+        SourceMissing
+            The tree that somebody else made is not there, or holds no class folders with files.
+        """
+        if self.photos():
+            return
+        if self.foreign:
+            raise SourceMissing(
+                f"There is no photo in {self.images}.", "Give a folder of class folders: DIR/CLASS/*.jpg"
+            )
+        raise StageMissing(
+            f"There is no photo in {self.root}.", f"Type this first: shroomcurate download {self.option}"
+        )
+
+    def refuse_other_tree(self) -> None:
+        """Refuse tables that describe another tree in the same parent folder, and so share its ``removed/``.
+
+        Raises
+        ------
+        BadOption
+            A table holds photos of another tree.
+        """
+        for name in ("embeddings.parquet", "clean.parquet"):
+            try:
+                paths = read_table(self.path(name), ["path"])["path"].to_pylist() if self.path(name).exists() else []
+            except DamagedFile:  # whoever needs the table says so
+                continue
+            for path in paths:
+                if not path.startswith(f"{self.images.name}/"):
+                    other = path.split("/")[0]
+                    raise BadOption(
+                        f"{self.root} holds the tables of another tree {other!r}, not of {self.images.name!r}.",
+                        "Give each tree a parent folder of its own.",
+                    )
+
+    def refuse_stale(self, name: str) -> None:
+        """Refuse a table that was made from other files than those that are here now. A missing table is not stale.
+
+        Embeddings that are gone do no harm: nothing in the table is wrong without them.
+
+        Raises
+        ------
+        StageMissing
+            The message names both, the hint the command that makes the table anew.
+        """
+        receipt = read_receipt(self.path(name)) if self.path(name).exists() else None
+        if receipt is None or not receipt.inputs:
+            return
+        for other in sorted({*receipt.inputs, "selection.parquet"}):
+            path = self.path(other)
+            found = file_hash(path) if path.exists() else None
+            if found != receipt.inputs.get(other) and not (found is None and other == "embeddings.parquet"):
+                raise StageMissing(
+                    f"{name} was made from another {other}.", f"Type: shroomcurate {WRITTEN_BY[name]} {self.option}"
+                )
 
     @contextmanager
     def lock(self, stage: str) -> Iterator[None]:
@@ -275,7 +345,13 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
 
 
 def read_receipt(path: Path) -> Receipt | None:
-    """Return the receipt inside a Parquet file, or None when the file has none (somebody else wrote it)."""
+    """Return the receipt inside a Parquet file, or None when the file has none (somebody else wrote it).
+
+    Raises
+    ------
+    DamagedFile
+        It is not Parquet, or its receipt is none.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -284,7 +360,15 @@ def read_receipt(path: Path) -> Receipt | None:
     except (pa.ArrowInvalid, OSError) as error:
         raise _damaged(path, error) from error
     found = metadata.get(_RECEIPT_KEY)
-    return Receipt(**json.loads(found)) if found else None
+    try:
+        return Receipt(**json.loads(found)) if found else None
+    except (TypeError, ValueError) as error:  # of another version, or nobody's
+        raise _damaged(path, error) from error
+
+
+def printable(path: str) -> str:
+    """Return a path with the bytes that are not UTF-8 spelt out; tables hold only paths that this leaves alone."""
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def file_hash(path: Path) -> str:
@@ -297,5 +381,5 @@ def _damaged(path: Path, error: Exception) -> DamagedFile:
     command = WRITTEN_BY.get(path.name, "the command that wrote it")
     return DamagedFile(
         f"{path} cannot be read: {str(error).splitlines()[0]}",
-        f"Delete it and type: shroomcurate {command} --dataset {path.parent}",
+        f"Delete it and type: shroomcurate {command}, with the same --dataset or --images as before.",
     )

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
+from shroomcurate import transport
 from shroomcurate.dataset import Column, Dataset, Receipt, file_hash, make_table, write_bytes, write_table
 from shroomcurate.errors import BadOption, NetworkDown
 from shroomcurate.manifest import (
@@ -41,7 +41,7 @@ from shroomcurate.manifest import (
     trusted,
 )
 from shroomcurate.progress import Progress, silent
-from shroomcurate.transport import Answer, Line, open_client, pause_before, photo_url, request, run_to_end
+from shroomcurate.transport import Answer, Line
 
 if TYPE_CHECKING:
     import httpx
@@ -88,12 +88,7 @@ class DownloadOptions:
     """Ask again for photos that an earlier run found gone or corrupt, such as after a wrong ``base_url``."""
 
     def __post_init__(self) -> None:
-        try:
-            parts = urlsplit(self.base_url)
-            sound = parts.scheme in {"http", "https"} and parts.hostname and not parts.query and not parts.fragment
-        except ValueError:
-            sound = False
-        if not sound:
+        if self.base_url != DownloadOptions.base_url and not transport.is_web_address(self.base_url):
             raise BadOption(f"--base-url {self.base_url!r} is no web address.", "It looks like https://host/folder")
         if self.size not in SIZES:
             raise BadOption(f"--size {self.size!r} does not exist.", f"It is one of {', '.join(SIZES)}.")
@@ -102,8 +97,8 @@ class DownloadOptions:
                 raise BadOption(f"--{name} {getattr(self, name)} is out of range.", f"It lies in 1..{most}.")
         for name in ("connect_timeout", "read_timeout", "photo_timeout", "backoff"):
             if not 0 < getattr(self, name) < math.inf:
-                option = name.replace("_", "-")
-                raise BadOption(f"--{option} {getattr(self, name)} is out of range.", "It is seconds, more than 0.")
+                value = f"{name.replace('_', '-')} {getattr(self, name)}"
+                raise BadOption(f"--{value} is out of range.", "It is seconds, more than 0.")
 
 
 @dataclass(frozen=True)
@@ -151,7 +146,7 @@ def download(
     BadOption
         The dataset holds photos of another size.
     NetworkDown
-        No connection. What is finished is kept; the rest is pending.
+        No connection, or not one of the first 50 photos came. What is finished is kept; the rest is pending.
     DiskFull
         What is finished is kept.
     KeyboardInterrupt
@@ -166,8 +161,10 @@ def download(
         receipt = Receipt("download", {"size": options.size}, {selection.name: file_hash(selection)})
         run = _Run(dataset, options, progress, classes)
         try:
-            run_to_end(run.fetch_all())
+            transport.run_to_end(run.fetch_all())
         except (KeyboardInterrupt, NetworkDown):
+            for photo, _ in run.doubted:
+                del run.records[photo.photo_id]
             rows = manifest(classes, run.records)
             run.journal.append(*beyond(rows, run.earlier | run.records))
             _write(dataset, rows, receipt)
@@ -204,6 +201,7 @@ class _Run:
         self.workers: list[asyncio.Task[None]] = []
         self.working = 0
         self.put_aside: list[Photo] = []
+        self.doubted: list[tuple[Photo, Record]] = []  # holes before the first photo came: it may be the address
         self.last_error: str | None = None
         self.asked = self.settled = self.fetched = self.requests = 0
         self.shown_at = -math.inf
@@ -216,11 +214,10 @@ class _Run:
         if self.queue.empty():
             return
         options = self.options
+        limits = options.concurrency, options.connect_timeout, options.read_timeout
         try:
             async with (
-                open_client(
-                    options.base_url, options.concurrency, options.connect_timeout, options.read_timeout
-                ) as self.client,
+                transport.open_client(options.base_url, *limits) as self.client,
                 asyncio.TaskGroup() as group,
             ):
                 self.start_workers(group)
@@ -238,6 +235,8 @@ class _Run:
         self.show(always=True)
         if self.put_aside:
             raise self.network_down()
+        if len(self.doubted) >= transport.FEW and not self.places:
+            raise self.nothing_there()
 
     def ask(self, ranks: Ranks) -> None:
         """Queue the photos of a class that are due."""
@@ -273,10 +272,12 @@ class _Run:
         """Return how a photo ends: found on disk, or asked for. None when no connection stood: it stays open."""
         if photo.photo_id in self.strangers and (found := await self.in_thread(self.adopt, photo)):
             return found
-        url = photo_url(self.options.base_url, photo.photo_id, self.options.size, photo.extension)
+        if not photo.extension:
+            return Record(photo.photo_id, "failed", error="the selection does not name its file end")
+        url = transport.photo_url(self.options.base_url, photo.photo_id, self.options.size, photo.extension)
         record, connected = Record(photo.photo_id, "failed"), False
         for attempt in range(1, self.options.attempts + 1):
-            answer = await request(self.client, url, self.options.photo_timeout)
+            answer = await transport.request(self.client, url, self.options.photo_timeout)
             self.hear(answer)
             connected |= answer.kind != "unreachable"
             corrupt_before = record.status == "corrupt"
@@ -291,8 +292,8 @@ class _Run:
             elif answer.kind not in {"retry", "unreachable"}:
                 return record
             if attempt < self.options.attempts and answer.kind != "redirect":
-                jitter = random.random()  # noqa: S311 (spreads requests, guards nothing)
-                await asyncio.sleep(pause_before(attempt + 1, self.options.backoff, answer.retry_after, jitter))
+                wish, jitter = answer.retry_after, random.random()  # noqa: S311 (spreads requests, guards nothing)
+                await asyncio.sleep(transport.pause_before(attempt + 1, self.options.backoff, wish, jitter))
         return record if connected else None
 
     def hear(self, answer: Answer) -> None:
@@ -340,12 +341,20 @@ class _Run:
         self.settled += 1
         if record.status == "ok":
             self.fetched += record.attempts > 0
+            if self.fetched and self.doubted:
+                self.journal.append(*(hole for _, hole in self.doubted))
+                self.doubted.clear()
         else:
-            self.journal.append(record)
             self.records[photo.photo_id] = record
-            ranks = self.classes[photo.class_name]
-            ranks.holes += 1
-            self.ask(ranks)
+            known = self.earlier.get(photo.photo_id)
+            if self.fetched or (known and known.status == record.status):  # no news is no reason for doubt
+                self.journal.append(record)
+            else:
+                self.doubted.append((photo, record))
+                if len(self.doubted) >= transport.ENOUGH:
+                    raise self.nothing_there()
+            self.classes[photo.class_name].holes += 1
+            self.ask(self.classes[photo.class_name])
         self.show()
 
     def show(self, always: bool = False) -> None:
@@ -357,11 +366,13 @@ class _Run:
 
     def network_down(self) -> NetworkDown:
         """Return what to raise when the line is dead."""
-        return NetworkDown(
-            f"{self.options.base_url} cannot be reached: {self.last_error}; {self.requests} requests made.",
-            "Check the network, or name a mirror with --base-url, then type the same command again: "
-            "what is finished is kept.",
-        )
+        return transport.unreachable(self.options.base_url, self.last_error, self.requests)
+
+    def nothing_there(self) -> NetworkDown:
+        """Return what to raise when photos are asked for and not one comes."""
+        photo = self.doubted[0][0]
+        url = transport.photo_url(self.options.base_url, photo.photo_id, self.options.size, photo.extension)
+        return transport.nothing_there(url, [str(record.error) for _, record in self.doubted])
 
 
 def _write(dataset: Dataset, rows: Sequence[tuple[Photo, Record]], receipt: Receipt) -> None:

@@ -22,9 +22,20 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shroomcurate.backbone import FEATURES, INPUT_PIXELS, build_backbone, find_weights, load_keras, silent_stderr
-from shroomcurate.dataset import Column, Dataset, Receipt, file_hash, read_receipt, read_table, write_bytes, write_table
+from shroomcurate.dataset import (
+    Column,
+    Dataset,
+    Receipt,
+    file_hash,
+    printable,
+    read_receipt,
+    read_table,
+    write_bytes,
+    write_table,
+)
 from shroomcurate.descriptors import CLASSIC_LENGTH, CLASSIC_VERSION, classic_vector, perceptual_hash
 from shroomcurate.errors import BadOption, DamagedFile
+from shroomcurate.home import home
 from shroomcurate.photos import NotAPhoto, read_photo
 from shroomcurate.progress import Progress, silent
 from shroomcurate.vectors import read_vectors
@@ -107,16 +118,32 @@ class _Row(NamedTuple):
 Embedder = Callable[["Image"], "NDArray[np.float32]"]
 
 
-def embed(dataset: Dataset, options: EmbedOptions = EmbedOptions(), progress: Progress = silent) -> EmbedSummary:
+def embed(
+    dataset: Dataset,
+    options: EmbedOptions = EmbedOptions(),
+    progress: Progress = silent,
+    target: Path | None = None,
+) -> EmbedSummary:
     """Write ``embeddings.parquet``: one row for each photo on disk that decodes, kept or removed.
 
     Only new photos are computed. The vector of a photo does not depend on the others, nor on threads.
 
+    Parameters
+    ----------
+    target
+        Where the table goes instead, for a dry run; the dataset's own is only read then.
+
     Raises
     ------
+    StageMissing, SourceMissing
+        There is no photo.
+    BadOption
+        The dataset's tables are those of another tree.
     WeightsMissing
         The network's weights are neither here nor to be had.
     """
+    dataset.refuse_other_tree()
+    dataset.require_photos()
     with dataset.lock("clean"):
         weights = find_weights(options.weights) if options.embedder == "mobilenet_v3_small" else None
         receipt = Receipt(
@@ -130,7 +157,8 @@ def embed(dataset: Dataset, options: EmbedOptions = EmbedOptions(), progress: Pr
         photos = dataset.photos()
         sizes = {path: file.stat().st_size for path, file in photos.items()}
         rows = _Rows(list(photos), _LENGTHS[options.embedder])
-        journal = dataset.path(".embeddings")
+        target = target or dataset.path(TABLE)
+        journal = target.with_name(".embeddings")
         before = rows.take(dataset.path(TABLE), receipt, sizes)
         for part in sorted(journal.glob("*.parquet")) if journal.is_dir() else []:
             rows.take(part, receipt, sizes)
@@ -141,11 +169,16 @@ def embed(dataset: Dataset, options: EmbedOptions = EmbedOptions(), progress: Pr
                 undecodable = _compute(rows, missing, photos, run, journal, receipt, progress)
         photo_ids = _photo_ids(dataset, photos)
         kept = [path for path in photos if path not in undecodable]
-        if len(missing) > len(undecodable) or before != [(path, photo_ids.get(path)) for path in kept]:
-            write_table(dataset.path(TABLE), rows.table(kept, photo_ids), receipt)
+        changed = len(missing) > len(undecodable) or not target.exists()
+        if changed or before != [(path, photo_ids.get(path)) for path in kept]:
+            write_table(target, rows.table(kept, photo_ids), receipt)
         shutil.rmtree(journal, ignore_errors=True)
         computed = len(missing) - len(undecodable)
-        return EmbedSummary(options.embedder, len(kept), computed, len(kept) - computed, undecodable)
+        return EmbedSummary(options.embedder, len(kept), computed, len(kept) - computed, _named(undecodable))
+
+
+def _named(undecodable: dict[str, str]) -> dict[str, str]:
+    return {printable(path): why for path, why in undecodable.items()}
 
 
 class _Rows:
@@ -245,7 +278,7 @@ def _compute(
                     rows.put(row)
                     done.append(path)
             if start + _BLOCK < len(missing):  # the last block goes straight into the table
-                name = hashlib.sha256("\n".join(block).encode()).hexdigest()[:16]
+                name = hashlib.sha256(os.fsencode("\n".join(block))).hexdigest()[:16]
                 write_table(journal / f"{name}.parquet", rows.table(done, {}), receipt)
             progress(start + len(block), len(missing), "embed")
     finally:
@@ -254,6 +287,8 @@ def _compute(
 
 
 def _describe(path: str, file: Path, run: Embedder) -> _Row | str:
+    if printable(path) != path:
+        return "its name is not UTF-8"
     try:
         content = file.read_bytes()
         photo = read_photo(file, at_least=SHORTER_SIDE)
@@ -314,7 +349,7 @@ def litert_model(weights: Path) -> Path:
 
     It lies in the user's data folder (``SHROOMCURATE_HOME``), named after the weights' sha256.
     """
-    target = _home() / "models" / f"mobilenet_v3_small-{file_hash(weights)}.tflite"
+    target = home() / "models" / f"mobilenet_v3_small-{file_hash(weights)}.tflite"
     if not target.exists():
         load_keras()
         with silent_stderr():
@@ -325,15 +360,6 @@ def litert_model(weights: Path) -> Path:
         write_bytes(own, converted)
         own.replace(target)
     return target
-
-
-def _home() -> Path:
-    named = os.environ.get("SHROOMCURATE_HOME")
-    if named:
-        return Path(named)
-    from platformdirs import user_data_path
-
-    return user_data_path("shroomcurate")
 
 
 def _cores() -> int:

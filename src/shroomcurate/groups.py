@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from shroomcurate.dataset import Dataset, file_hash, read_table
 
@@ -57,8 +57,7 @@ def photo_ties(dataset: Dataset) -> dict[str, list[Tie]]:
         ties[path] = mine = []
         if photo_id is not None:
             mine.append(Tie("photo", str(photo_id)))
-            if observation := observations.get(photo_id):
-                mine.append(Tie("observation", observation))
+            mine += [Tie("observation", observation) for observation in observations.get(photo_id, ())]
         if duplicate_of is not None:
             mine.append(Tie("duplicate", duplicate_of))
     for original in {tie.key for mine in ties.values() for tie in mine if tie.kind == "duplicate"} & ties.keys():
@@ -121,15 +120,24 @@ def certify(
     return {"photos": len(parts), **counts, "crossings": 0}
 
 
-def _observations(dataset: Dataset) -> dict[int, str]:
+def _observations(dataset: Dataset) -> dict[int, list[str]]:
+    """Return the observations that each photo of the selection shows; one photo can stand in several."""
     selection = dataset.path("selection.parquet")
     if not selection.exists():
         return {}
-    table = read_table(selection, ["photo_id", "observation_uuid"])
-    return dict(zip(table["photo_id"].to_pylist(), table["observation_uuid"].to_pylist(), strict=True))
+    table = read_table(selection)
+    lists: list[list[Any]] = [table[name].to_pylist() for name in ("photo_id", "observation_uuid")]
+    # A selection of an earlier version does not know the others.
+    more = (
+        table["other_observations"].to_pylist() if "other_observations" in table.column_names else [None] * len(table)
+    )
+    return {
+        photo_id: list(dict.fromkeys([*([own] if own else []), *(others or "").split()]))
+        for photo_id, own, others in zip(*lists, more, strict=True)
+    }
 
 
-def _photos(dataset: Dataset, known: Mapping[int, str]) -> Iterable[tuple[str, int | None, str | None]]:
+def _photos(dataset: Dataset, known: Mapping[int, Any]) -> Iterable[tuple[str, int | None, str | None]]:
     """Yield path, photo id and the path it is a near-duplicate of."""
     judged = dataset.path("clean.parquet")
     if judged.exists():

@@ -35,7 +35,7 @@ class Photo(NamedTuple):
     photo_id: int
     class_name: str
     role: str
-    extension: str  # as in the bucket; the file's own end follows its true type
+    extension: str  # as in the bucket, empty when the selection does not know; the file's own end follows its true type
 
 
 class Record(NamedTuple):
@@ -100,12 +100,12 @@ def read_selection(path: Path) -> list[Ranks]:
     """
     columns = ["class", "rank_in_class", "photo_id", "role", "extension"]
     table = read_table(path, columns)
-    rows = sorted(zip(*(table[name].to_pylist() for name in columns), strict=True))
+    rows = sorted(zip(*(table[name].to_pylist() for name in columns), strict=True), key=lambda row: row[:3])
     classes = []
     for name, group in groupby(rows, key=lambda row: str(row[0])):
         if not name or name != Path(name).name or name.startswith(".") or "\0" in name:
             raise DamagedFile(f"{path} has the class {name!r}, which is no folder name.", "Type: shroomcurate query")
-        photos = [Photo(photo_id, name, role, extension) for _, _, photo_id, role, extension in group]
+        photos = [Photo(photo_id, name, role, (extension or "").strip()) for _, _, photo_id, role, extension in group]
         classes.append(Ranks(photos, wanted=sum(photo.role == "wanted" for photo in photos)))
     return classes
 

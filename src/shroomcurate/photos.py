@@ -89,7 +89,7 @@ def _upright(image: Image) -> Image:
         8: Transpose.ROTATE_90,
     }
     try:
-        turn = turns.get(image.getexif().get(Base.Orientation))
+        turn = turns.get(image.getexif().get(Base.Orientation, 1))
     except Exception:  # noqa: BLE001  # the EXIF reader raises whatever the damage makes it stumble over
         turn = None
     return image if turn is None else image.transpose(turn)

@@ -61,10 +61,13 @@ class ReportOptions:
         Photos shown for each reason of removal. 12 fill two or three lines and keep the page near one megabyte.
     thumbnail_pixels
         Longer side of a thumbnail: enough to see why a photo was removed, some 5 kB each.
+    note
+        A sentence for a banner on top of the page, such as that its photos are painted. None: no banner.
     """
 
     thumbnails_per_reason: int = 12
     thumbnail_pixels: int = 200
+    note: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.thumbnails_per_reason <= 200:
@@ -136,18 +139,6 @@ def report(dataset: Dataset, options: ReportOptions = ReportOptions(), progress:
         thumbnails=thumbnails.shown,
         bytes=len(page),
     )
-
-
-#: The command that makes what a section shows.
-MADE_BY = {
-    "asked": "query",
-    "classes": "query",
-    "licences": "query",
-    "downloads": "download",
-    "removed": "clean",
-    "split": "train-baseline",
-    "baseline": "train-baseline",
-}
 
 
 def _removed(known: Known, thumbnails: _Thumbnails) -> dict[str, Any] | None:
@@ -257,6 +248,8 @@ def _render(known: Known, options: ReportOptions, facts: Mapping[str, Any]) -> b
     page = environment.from_string(template).render(
         facts,
         made_by=MADE_BY,
+        outdated=report_facts.outdated(known),
+        note=options.note,
         safety_notice=SAFETY_NOTICE,
         receipt=Receipt("report", asdict(options), known.inputs).to_json(),
         receipts=[

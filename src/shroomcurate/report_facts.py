@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shroomcurate.dataset import WRITTEN_BY, Dataset, Receipt, file_hash, read_receipt, read_table
+from shroomcurate.verdicts import digest, read_verdicts
 
 Row = Mapping[str, Any]
 
@@ -49,6 +50,7 @@ class Known:
         from shroomcurate.runs import latest_run, read_metrics
 
         self.dataset = dataset
+        self._hashes: dict[str, str] = {}
         self.run = latest_run(dataset)
         self.metrics = read_metrics(self.run) if self.run else None
 
@@ -114,9 +116,48 @@ class Known:
         names = [name for name in WRITTEN_BY if name != "embeddings.parquet"]
         if self.run:
             names.append(f"runs/{self.run.name}/metrics.json")
-        paths = {name: self.dataset.path(name) for name in names}
-        return {name: file_hash(path) if path.exists() else "" for name, path in paths.items()}
+        return {name: self.hash_now(name) for name in names}
 
+    def hash_now(self, name: str) -> str:
+        """Return the sha256 of a file of the dataset, '' when it is not there."""
+        if name not in self._hashes:
+            path = self.dataset.path(name)
+            self._hashes[name] = file_hash(path) if path.exists() else ""
+        return self._hashes[name]
+
+    @cached_property
+    def verdicts(self) -> str | None:
+        """What people have decided, as a hash."""
+        return digest(read_verdicts(self.dataset))
+
+
+#: What makes a file anew; `restore` writes the cleaning's table too.
+_REMADE_BY = {**WRITTEN_BY, "clean.parquet": "clean or restore", "splits.parquet": "split"}
+
+
+def outdated(known: Known) -> dict[str, str]:
+    """Return section -> what was done since its figures were made, and the command that makes them anew.
+
+    A section is out of date when a file that it was made from has other bytes now, or is itself out of date.
+    """
+    made_from = {name: known.receipts[file].inputs for name, file in _TABLES.items() if file in known.receipts}
+    if known.metrics is not None:
+        made_from["baseline"] = known.metrics.get("inputs") or {}
+    found: dict[str, str] = {}
+    for name, inputs in made_from.items():
+        since = {_REMADE_BY.get(file, file) for file, then in inputs.items() if known.hash_now(file) != then}
+        if name == "removed" and known.receipts["clean.parquet"].options.get("verdicts") != known.verdicts:
+            since.add("verdict")
+        if since:
+            made = "measured" if name == "baseline" else "made"
+            found[name] = f"{made} before the last {' and the last '.join(sorted(since))}"
+        elif name in ("split", "baseline") and found:
+            found[name] = "what it was made from is out of date"
+    return found
+
+
+#: Section -> the table that it shows, in the order in which they are made.
+_TABLES = {"downloads": "downloads.parquet", "removed": "clean.parquet", "split": "splits.parquet"}
 
 # -- sections: each returns what the template shows, or None when its table is not there --------------------------
 

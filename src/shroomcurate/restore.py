@@ -61,9 +61,13 @@ def restore(
     ------
     StageMissing
         Nothing has been cleaned yet.
+    BadOption
+        The dataset's tables are those of another tree.
     NothingMatches
         No removed photo has this reason, class or id; the hint names what there is.
     """
+    dataset.refuse_other_tree()
+    dataset.require(TABLE)
     with dataset.lock("restore"):
         file = dataset.require(TABLE)
         rows: list[dict[str, Any]] = read_table(file).to_pylist()

@@ -83,5 +83,6 @@ def make_latest(run: Path) -> None:
 def _damaged(run: Path, why: str) -> DamagedFile:
     return DamagedFile(
         f"{run / METRICS} cannot be read: {why}",
-        f"Delete the folder {run} and type: shroomcurate train-baseline --dataset {run.parent.parent}",
+        f"Delete the folder {run} and type: shroomcurate train-baseline, "
+        "with the same --dataset or --images as before.",
     )

@@ -6,6 +6,7 @@ Reads: the catalogue. Writes: ``selection.parquet``, ``selection.csv``. Resumes:
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,11 @@ SCHEMA = (
     Column("photo_id", "int64", "iNaturalist photo id"),
     Column("photo_uuid", "string", "iNaturalist photo UUID"),
     Column("observation_uuid", "string", "the observation the photo belongs to (the smallest UUID if several)"),
+    Column(
+        "other_observations",
+        "string",
+        "further observations the photo stands in, UUIDs joined by a space; null for nearly all",
+    ),
     Column("observer_id", "int64", "iNaturalist user id of the photographer"),
     Column("taxon_id", "int64", "the taxon the observation was identified as"),
     Column("taxon_name", "string", "its scientific name"),
@@ -48,6 +54,9 @@ LICENSE_PROFILES = {
 }
 RANKS = ("species", "genus", "family")
 
+#: More than any catalogue holds, and a sum of two is still a number for PostgreSQL.
+_MOST = 1_000_000_000
+
 
 @dataclass(frozen=True)
 class QueryOptions:
@@ -71,10 +80,10 @@ class QueryOptions:
 
     def __post_init__(self) -> None:
         for name, least in (("species", 1), ("per_class", 1), ("min_per_class", 1)):
-            _at_least(name, getattr(self, name), least)
+            _within(name, getattr(self, name), least)
         for name, least in (("reserve", 0), ("max_per_observation", 1), ("max_per_observer", 1)):
             if getattr(self, name) is not None:
-                _at_least(name, getattr(self, name), least)
+                _within(name, getattr(self, name), least)
         if self.rank not in RANKS:
             raise BadOption(f"--rank {self.rank!r} is not a rank to select by.", f"Use one of: {', '.join(RANKS)}")
         accepted_licenses(self.licenses)
@@ -94,9 +103,11 @@ class QueryOptions:
         }
 
 
-def _at_least(name: str, value: int, least: int) -> None:
+def _within(name: str, value: int, least: int) -> None:
     if value < least:
         raise BadOption(f"--{name.replace('_', '-')} {value} is too small.", f"Give {least} or more.")
+    if value > _MOST:
+        raise BadOption(f"--{name.replace('_', '-')} {value} is too large.", f"Give {_MOST:,} at most.")
 
 
 def accepted_licenses(text: str) -> list[str]:
@@ -153,7 +164,7 @@ def query(dataset: Dataset, options: QueryOptions = QueryOptions(), database_url
     NothingMatches
         No class fulfils the options.
     BadOption
-        The template lacks a column or names an unknown parameter.
+        The template lacks a column, names an unknown parameter or is refused by PostgreSQL.
     """
     with dataset.lock("query"), connect(database_url, "query") as engine, engine.connect() as connection:
         fingerprint = _use_catalogue(connection)
@@ -169,7 +180,7 @@ def query(dataset: Dataset, options: QueryOptions = QueryOptions(), database_url
             row["class"] = folders[row["class_taxon_id"]]
             row["role"] = "wanted" if row["rank_in_class"] <= wanted else "reserve"
             row["photo_uuid"], row["observation_uuid"] = str(row["photo_uuid"]), str(row["observation_uuid"])
-        sql = _template(options).read_text(encoding="utf-8")
+        sql = _text_of(_template(options))
         found = {"photos_in_catalogue": photos_in_catalogue, "left_out": left_out}
         receipt = Receipt("query", {**options.parameters(), **found, "catalogue": fingerprint, "sql": sql})
         _write(dataset, make_table(SCHEMA, rows), receipt)
@@ -181,7 +192,7 @@ def show_sql(options: QueryOptions) -> str:
     names = _parameters_of(_template(options))
     values = {name: options.parameters()[name] for name in names}
     lines = [f"SET search_path = {CATALOGUE};", *(f"\\set {name} {_psql(value)}" for name, value in values.items())]
-    return "\n".join([*lines, "", _template(options).read_text(encoding="utf-8")])
+    return "\n".join([*lines, "", _text_of(_template(options))])
 
 
 def _psql(value: object) -> str:
@@ -202,9 +213,11 @@ def _use_catalogue(connection: Connection) -> str:
             "The catalogue is empty: no dump has been loaded into this database.",
             "Type this first: shroomcurate load-csvs FOLDER_WITH_THE_DUMP",
         )
-    # One snapshot for both statements, whatever load-csvs swaps meanwhile.
+    # One snapshot for all statements, taken while load-csvs cannot swap: it locks the ledger first of all, too.
+    # LOCK and SET take no snapshot yet.
     connection.rollback()
     connection.execution_options(isolation_level="REPEATABLE READ")
+    connection.exec_driver_sql("LOCK TABLE shroomcurate.load_ledger IN ACCESS SHARE MODE")
     connection.exec_driver_sql(f"SET LOCAL search_path = {CATALOGUE}")
     latest = "SELECT fingerprint FROM shroomcurate.load_ledger ORDER BY load_id DESC LIMIT 1"
     return str(connection.exec_driver_sql(latest).scalar_one())
@@ -230,17 +243,32 @@ def _parameters_of(template: Path) -> list[str]:
 
 def _statement(template: Path) -> str:
     # Comments name the parameters too, and must not count as uses of them.
-    return re.sub(r"--.*", "", template.read_text(encoding="utf-8")).strip().rstrip(";")
+    return re.sub(r"--.*", "", _text_of(template)).strip().rstrip(";")
+
+
+def _text_of(template: Path) -> str:
+    try:
+        return template.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BadOption(f"{template} is not UTF-8 text: {error}", "Name a file with one SELECT in it.") from error
 
 
 def _run(connection: Connection, template: Path, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    import psycopg
     from sqlalchemy import text
-    from sqlalchemy.exc import ProgrammingError
+    from sqlalchemy.exc import DBAPIError, OperationalError, ResourceClosedError
 
     values = {name: parameters[name] for name in _parameters_of(template)}
     try:
         return [dict(row) for row in connection.execute(text(_statement(template)), values).mappings()]
-    except ProgrammingError as error:
+    except ResourceClosedError as error:
+        raise BadOption(
+            f"{template} is not a SELECT: it gives no rows.", "Name a file with one SELECT in it."
+        ) from error
+    except DBAPIError as error:
+        # The server's troubles are not the template's.
+        if isinstance(error, OperationalError) or isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+            raise
         raise BadOption(
             f"{template}: PostgreSQL refuses it: {str(error.orig).splitlines()[0]}",
             "Try it by hand: shroomcurate query --show-sql, with psql.",
@@ -248,7 +276,7 @@ def _run(connection: Connection, template: Path, parameters: dict[str, Any]) -> 
 
 
 def _check_columns(options: QueryOptions, row: dict[str, Any]) -> None:
-    needed = [column.name for column in SCHEMA if column.name not in ("class", "role")]
+    needed = [column.name for column in SCHEMA if column.name not in ("class", "role", "other_observations")]
     missing = [name for name in needed if name not in row]
     if missing:
         raise BadOption(
@@ -264,13 +292,14 @@ def class_folders(names: dict[int, str]) -> dict[int, str]:
     on a file system that ignores case, get their taxon id behind them, so that two classes never share a folder.
     """
     plain = {taxon_id: re.sub(r"[^\w.-]+", "_", name or "").strip("._-") or "class" for taxon_id, name in names.items()}
-    counts: dict[str, int] = {}
-    for folder in plain.values():
-        counts[folder.casefold()] = counts.get(folder.casefold(), 0) + 1
-    return {
-        taxon_id: folder if counts[folder.casefold()] == 1 else f"{folder}_{taxon_id}"
-        for taxon_id, folder in plain.items()
-    }
+    while True:  # a name with an id behind it may be another class's plain name; ids differ, so this ends
+        counts = Counter(folder.casefold() for folder in plain.values())
+        if max(counts.values(), default=1) == 1:
+            return plain
+        plain = {
+            taxon_id: folder if counts[folder.casefold()] == 1 else f"{folder}_{taxon_id}"
+            for taxon_id, folder in plain.items()
+        }
 
 
 def _nothing(photos: int, left_out: dict[str, int]) -> NothingMatches:

@@ -141,7 +141,7 @@ def status(terminal: Terminal, found: DatasetStatus, title: str) -> None:
     """Show each stage's state, the shortages, and what to type next."""
     rows = []
     for stage in found.stages:
-        counts = ", ".join(f"{count:,} {what}" for what, count in stage.counts.items() if ": " not in what)
+        counts = ", ".join(f"{count:,} {what}" for what, count in stage.counts.items())
         rows.append((stage.stage, stage.state, counts, "; ".join(stage.details)))
     terminal.table(title, ("stage", "state", "photos", "because"), rows)
     terminal.table("Too few photos", ("class", "missing"), _shortened(_worst_first(found.shortages)))

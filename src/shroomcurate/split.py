@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 
-from shroomcurate.dataset import Column, Dataset, Receipt, file_hash, make_table, read_table, write_table
+from shroomcurate.dataset import Column, Dataset, Receipt, file_hash, make_table, printable, read_table, write_table
 from shroomcurate.errors import BadOption, TooLittleData
 from shroomcurate.groups import certify, connect, photo_ties
 from shroomcurate.progress import Progress, silent
@@ -82,13 +82,19 @@ def split(dataset: Dataset, options: SplitOptions = SplitOptions(), progress: Pr
     ------
     TooLittleData
         There is no photo to split.
+    StageMissing
+        ``clean.parquet`` was made from another selection, or other embeddings, than those that are here now.
+    BadOption
+        The dataset's tables are those of another tree.
     """
+    dataset.refuse_other_tree()
     with dataset.lock("train-baseline"):
+        dataset.refuse_stale("clean.parquet")
         classes = _kept_photos(dataset)
         if not classes:
             raise TooLittleData(
                 f"There are no photos to split in {dataset.images}.",
-                f"Type this first: shroomcurate download --dataset {dataset.root}",
+                f"Type this first: shroomcurate download {dataset.option}",
             )
         ties = photo_ties(dataset)
         groups = connect(ties)
@@ -212,7 +218,11 @@ def _kept_photos(dataset: Dataset) -> dict[str, str]:
         return {
             path: name for path, name, kept in zip(table["path"], table["class"], table["kept"], strict=True) if kept
         }
-    return {path: path.split("/")[1] for path, place in dataset.photos().items() if place == dataset.locate(path, None)}
+    return {
+        path: path.split("/")[1]
+        for path, place in dataset.photos().items()
+        if place == dataset.locate(path, None) and printable(path) == path
+    }
 
 
 def _summary(

@@ -13,7 +13,7 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html.parser import HTMLParser
 from pathlib import Path
@@ -35,6 +35,15 @@ STATES = {
     "missing": "it has not run yet",
     "damaged": "a file of it cannot be read",
     "not needed": "the photos are somebody else's class folders, so nothing was selected or fetched",
+}
+
+#: What `query`, `download` and the rest made, as the beginning of a sentence.
+_SUBJECTS = {
+    "selection.parquet": "the selection is",
+    "downloads.parquet": "the downloads are",
+    "embeddings.parquet": "the embeddings are",
+    "clean.parquet": "the cleaning is",
+    "splits.parquet": "the split is",
 }
 
 # What is done so far, until the table is written: by `download`, and by `clean` while it embeds.
@@ -140,12 +149,11 @@ class _Look:
         """Say which of a receipt's inputs are not what they were. An empty hash: it was not there then."""
         found = []
         for name, then in sorted(inputs.items()):
-            if not then:
-                found += [f"{name} has come since"] if self.has(name) else []
-            elif not self.has(name):
-                found.append(f"{name}, which it was made from, is gone")
-            elif self._hash(name) != then:
-                found.append(f"{name} has changed since")
+            subject = _SUBJECTS.get(name, f"{name} is")
+            if then and not self.has(name):
+                found.append(f"{subject} gone")
+            elif self.has(name) and self._hash(name) != then:
+                found.append(f"{subject} newer")
         return found
 
     def _hash(self, name: str) -> str:
@@ -221,10 +229,12 @@ def _clean(look: _Look) -> StageStatus:
     receipt = look.receipt("clean.parquet")
     stale = _made_from(look, "clean.parquet")
     if receipt and receipt.options.get("verdicts") != digest(read_verdicts(look.dataset)):
-        stale.append("verdicts.csv says something else than it did then")
+        stale.append("the verdicts in verdicts.csv are newer")
     reasons = Counter(str(reason) for _, kept, reason in rows if not kept)
     counts = {"kept": sum(kept for _, kept, _ in rows), "removed": reasons.total()}
-    return _judged("clean", unfinished, stale, counts | {f"removed: {name}": n for name, n in sorted(reasons.items())})
+    found = _judged("clean", unfinished, stale, counts)
+    parts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in sorted(reasons.items()))
+    return replace(found, details=(*found.details, f"of the removed: {parts}")) if parts else found
 
 
 def _decodes(place: Path) -> bool:
@@ -248,7 +258,7 @@ def _train(look: _Look) -> StageStatus:
     splits = (
         Counter(split for (split,) in look.columns("splits.parquet", "split")) if look.has("splits.parquet") else {}
     )
-    stale = _made_from(look, "splits.parquet") if splits else ["splits.parquet is gone"]
+    stale = _made_from(look, "splits.parquet") if splits else ["the split is gone"]
     stale += look.changes(read_metrics(run).get("inputs", {}))
     return _judged("train-baseline", broken_off, sorted(set(stale)), dict(sorted(splits.items())))
 
@@ -321,7 +331,8 @@ def _shortages(look: _Look) -> dict[str, int]:
     selected = Counter(name for name, role in rows if role == "wanted")
     asked = receipt.options.get("per_class") if receipt else None
     wanted = asked if isinstance(asked, int) else max(selected.values(), default=0)
-    have = _photos_per_class(look) or selected
+    counted = _photos_per_class(look)
+    have = selected if counted is None else counted  # counted and empty: everything is missing
     return {name: wanted - have[name] for name in sorted({name for name, _ in rows}) if have[name] < wanted}
 
 

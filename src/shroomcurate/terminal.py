@@ -6,7 +6,9 @@ Data go to standard output, bars and errors to standard error, so that ``--json`
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,11 +19,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from shroomcurate.errors import INTERRUPTED, ShroomError
+from shroomcurate.errors import INTERRUPTED, NotWritable, ShroomError
 from shroomcurate.progress import Progress, silent
 
 #: Seconds between two plain progress lines where there is no terminal.
 _LINE_EVERY = 10.0
+#: Set when this process is ours to end.
+_own_process = threading.Event()
 
 
 class Terminal:
@@ -109,9 +113,33 @@ def reported(terminal: Terminal) -> Iterator[None]:
     except ShroomError as error:
         terminal.error(error)
         raise typer.Exit(error.exit_code) from error
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError, FileNotFoundError) as error:
+        if error.filename is None:
+            raise
+        refused = NotWritable(
+            f"{error.filename}: {error.strerror}.",
+            "Choose a folder that you may write to, with --dataset or SHROOMCURATE_HOME, or change its permissions.",
+        )
+        terminal.error(refused)
+        raise typer.Exit(refused.exit_code) from error
     except KeyboardInterrupt as error:
-        terminal.err.print("\nStopped. Nothing is lost: type the same command again to go on.", soft_wrap=True)
+        terminal.err.print("\nStopped. What was finished is kept; type the same command again.", soft_wrap=True)
+        _leave_if_a_thread_hangs()
         raise typer.Exit(INTERRUPTED) from error
+
+
+def own_this_process() -> None:
+    """Allow ^C to end this process at once. For the command line's entry point, not for tests or notebooks."""
+    _own_process.set()
+
+
+def _leave_if_a_thread_hangs() -> None:
+    """End this process at once when its ordinary end would wait, such as for a name server that does not answer."""
+    waited_for = [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
+    if _own_process.is_set() and waited_for:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
 
 
 def shown(value: object) -> str:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor, wait
+import os
+import threading
+from collections import Counter
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urljoin, urlsplit
 
 from shroomcurate import __version__
+from shroomcurate.errors import BadOption, NetworkDown
 
 if TYPE_CHECKING:
     import httpx
@@ -25,6 +28,8 @@ MAX_BYTES = 32 * 2**20  # the bucket's largest photos, 2048 x 2048 pixels as PNG
 MAX_NOTICE = 2**16  # an error page is read as far as this, so that its connection can be used again
 MAX_PAUSE = 60.0  # seconds; longer than a server's SlowDown, short enough for a person to wait
 FIRST_REQUESTS = 4  # at a time: S3 answers 503 to sudden ramps
+PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")  # environment variables, also in small letters
+ENOUGH, FEW = 50, 10  # photos of which not one came: on the way, and when that is all there was to ask
 LINE_PATIENCE = 60.0  # seconds that a line which has worked may be down: a router restarts in less
 
 
@@ -60,6 +65,21 @@ def meaning(http_status: int) -> str:
     if http_status in {408, 429} or 500 <= http_status <= 599:
         return "retry"
     return "failed"
+
+
+def is_web_address(url: str) -> bool:
+    """Tell whether requests can be made below this address: its host must also be one that name servers can hear."""
+    import httpx
+
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises when it is out of range
+        host = httpx.URL(url).raw_host.decode("ascii")
+        httpx.URL(url).host.encode("idna")  # httpx decodes it, the operating system's resolver encodes it
+        host.encode("idna")
+    except (ValueError, httpx.InvalidURL):
+        return False
+    return bool(parts.scheme in {"http", "https"} and host and not parts.query and not parts.fragment)
 
 
 def photo_url(base_url: str, photo_id: int, size: str, extension: str) -> str:
@@ -105,6 +125,26 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
         return None
 
 
+def unreachable(base_url: str, last_error: str | None, requests: int) -> NetworkDown:
+    """Return what to raise when the line is dead."""
+    return NetworkDown(
+        f"{base_url} cannot be reached: {last_error}; {requests} requests made.",
+        "Check the network, or name a mirror with --base-url, then type the same command again: "
+        "what is finished is kept.",
+    )
+
+
+def nothing_there(url: str, errors: Sequence[str]) -> NetworkDown:
+    """Return what to raise when a server answers and yet not one photo comes: an example, how each of them ended."""
+    [(error, count)] = Counter(errors).most_common(1)
+    ended = "all ended like this" if count == len(errors) else f"came to nothing, {count} of them like this"
+    return NetworkDown(
+        f"Nothing is at {url}: the first {len(errors)} photos {ended}: {error}.",
+        "Check --base-url, below which photos/<photo_id>/<size>.<ext> must lie, and that the server is well; "
+        "then type the same command again: none of these photos counts as gone.",
+    )
+
+
 class Line:
     """How many requests at a time the server bears, and whether it can be reached at all.
 
@@ -141,16 +181,31 @@ class Line:
 
 
 def open_client(base_url: str, concurrency: int, connect_timeout: float, read_timeout: float) -> httpx.AsyncClient:
-    """Return the HTTP client that all requests of a run share. Redirects are ours to judge, so it follows none."""
+    """Return the HTTP client that all requests of a run share. Redirects are ours to judge, so it follows none.
+
+    Raises
+    ------
+    BadOption
+        The environment names a proxy that cannot be used.
+    """
     import httpx
 
-    return httpx.AsyncClient(
-        headers={"User-Agent": USER_AGENT, "Accept": "image/*", "Accept-Encoding": "identity"},
-        limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
-        timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=None),
-        follow_redirects=False,
-        trust_env=urlsplit(base_url).hostname not in {"127.0.0.1", "::1", "localhost"},  # no proxy to this machine
-    )
+    try:
+        return httpx.AsyncClient(
+            headers={"User-Agent": USER_AGENT, "Accept": "image/*", "Accept-Encoding": "identity"},
+            limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
+            timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=None),
+            follow_redirects=False,
+            trust_env=urlsplit(base_url).hostname not in {"127.0.0.1", "::1", "localhost"},  # no proxy to this machine
+        )
+    except (httpx.InvalidURL, ImportError, ValueError) as error:
+        named = [name for each in PROXIES for name in (each, each.lower()) if os.environ.get(name)]
+        raise BadOption(
+            f"The proxy that {' or '.join(named) or 'the system'} names cannot be used: {error}",
+            "A SOCKS proxy needs one more package: pip install 'httpx[socks]'"
+            if isinstance(error, ImportError)
+            else f"Set it to an address like http://host:3128, or type: unset {' '.join(named) or 'ALL_PROXY'}",
+        ) from error
 
 
 async def request(client: httpx.AsyncClient, url: str, whole_timeout: float) -> Answer:
@@ -212,19 +267,34 @@ def run_to_end(work: Coroutine[Any, Any, None]) -> None:
     """
     loop = asyncio.new_event_loop()
     task = loop.create_task(work)
-    with ThreadPoolExecutor(1, "requests") as thread:
-        running = thread.submit(loop.run_until_complete, task)
+    ended = threading.Event()
+    raised: list[BaseException] = []
+
+    def run() -> None:
         try:
-            running.result()
-        except KeyboardInterrupt:
-            if running.done():  # it was raised inside the loop
-                task.cancel()
-                running = thread.submit(loop.run_until_complete, task)
-            else:
-                loop.call_soon_threadsafe(task.cancel)
-            while not running.done():
-                with contextlib.suppress(KeyboardInterrupt):  # impatience does not help
-                    wait([running])
-            raise
+            loop.run_until_complete(task)
+        except KeyboardInterrupt as interrupt:  # raised inside the loop, by a progress callable
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                loop.run_until_complete(task)
+            raised.append(interrupt)
+        except BaseException as error:  # noqa: BLE001  # raised again where the work was asked for
+            raised.append(error)
         finally:
             loop.close()
+            ended.set()
+
+    thread = threading.Thread(target=run, name="requests", daemon=True)
+    try:
+        thread.start()
+        while not ended.wait(0.2):  # a signal that comes just before an endless wait is not seen until its end
+            pass
+    except KeyboardInterrupt:
+        with contextlib.suppress(RuntimeError):  # the loop has just ended by itself
+            loop.call_soon_threadsafe(task.cancel)
+        while thread.is_alive() and not ended.is_set():
+            with contextlib.suppress(KeyboardInterrupt):  # impatience does not help
+                ended.wait(0.2)
+        raise
+    if raised:
+        raise raised[0]

@@ -6,16 +6,18 @@ Shared by cleaning and restoring. ``verdicts.csv`` is append-only; the last line
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from shroomcurate.dataset import Dataset, sync_folder
+from shroomcurate.dataset import Dataset, atomic_path, file_hash, sync_folder
 from shroomcurate.errors import DamagedFile, disk_full_named
 
 FILE = "verdicts.csv"
@@ -59,23 +61,32 @@ def read_verdicts(dataset: Dataset) -> dict[str, Verdict]:
     verdicts: dict[str, Verdict] = {}
     with file.open(encoding="utf-8-sig", errors="replace", newline="") as handle:
         lines = csv.reader(handle)
-        if tuple(next(lines, ())) != COLUMNS:
+        header, *rest = _numbered(file, lines) or [(1, [])]
+        if tuple(header[1]) != COLUMNS:
             raise _damaged(file, 1, "header", f"is not '{','.join(COLUMNS)}'")
-        for fields in lines:
+        for line, fields in rest:
             if not fields:
                 continue
             if len(fields) != len(COLUMNS):
-                raise _damaged(file, lines.line_num, "line", f"has {len(fields)} fields, not {len(COLUMNS)}")
+                raise _damaged(file, line, "line", f"has {len(fields)} fields, not {len(COLUMNS)}")
             path, verdict, reason, _, _ = fields
             if Path(path).is_absolute() or len(Path(path).parts) != 3 or ".." in Path(path).parts:
-                raise _damaged(file, lines.line_num, "path", f"{path!r} is not images/<Class>/<file>")
+                raise _damaged(file, line, "path", f"{path!r} is not images/<Class>/<file>")
             if verdict not in ("keep", "remove"):
-                raise _damaged(file, lines.line_num, "verdict", f"{verdict!r} is neither 'keep' nor 'remove'")
+                raise _damaged(file, line, "verdict", f"{verdict!r} is neither 'keep' nor 'remove'")
             if reason and reason not in REASONS:
-                raise _damaged(file, lines.line_num, "reason", f"{reason!r} is none of: {', '.join(REASONS)}")
+                raise _damaged(file, line, "reason", f"{reason!r} is none of: {', '.join(REASONS)}")
             keep = verdict == "keep"
             verdicts[path] = Verdict(keep, None if keep else reason or "outlier")
     return dict(sorted(verdicts.items()))
+
+
+def _numbered(file: Path, lines: Any) -> list[tuple[int, list[str]]]:
+    """Return the lines of a CSV reader, each with its number in the file."""
+    try:
+        return [(lines.line_num, fields) for fields in lines]
+    except csv.Error as error:
+        raise _damaged(file, lines.line_num, "line", f"is no CSV: {error}") from error
 
 
 def append_verdicts(dataset: Dataset, paths: Iterable[str], verdict: Verdict, note: str = "") -> None:
@@ -133,7 +144,11 @@ def place_photos(dataset: Dataset, reasons: Mapping[str, str | None]) -> tuple[i
             continue
         with disk_full_named(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            place.rename(target)
+            if target.exists() and file_hash(target) == file_hash(place):
+                place.unlink()  # a killed move to another disk, or the same photo removed twice
+            else:
+                touched |= _move_aside(dataset, path, target)
+                _move(place, target)
         touched |= {target.parent, place.parent}
         if place.is_relative_to(dataset.images):
             out += 1
@@ -143,6 +158,31 @@ def place_photos(dataset: Dataset, reasons: Mapping[str, str | None]) -> tuple[i
         sync_folder(folder)
     _drop_empty(dataset.removed)
     return out, back
+
+
+def _move_aside(dataset: Dataset, path: str, target: Path) -> set[Path]:
+    """Make room for a photo where another one of its name was put before; return the folder that one lies in now."""
+    if not target.exists():
+        return set()
+    aside = dataset.locate(path, "replaced")
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    free, number = aside, 1
+    while free.exists():
+        number += 1
+        free = aside.with_name(f"{aside.stem}-{number}{aside.suffix}")
+    _move(target, free)
+    return {free.parent}
+
+
+def _move(place: Path, target: Path) -> None:
+    try:
+        place.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with atomic_path(target) as partial:  # another disk: the copy is whole and durable before the original goes
+            shutil.copy2(place, partial)
+        place.unlink()
 
 
 def _drop_empty(removed: Path) -> None:

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 #: What a value of each kind looks like (RE2). Blank is null, except in a table's keys.
 _SHAPE = {
     "integer": r"^-?[0-9]{1,18}$",
-    "number": r"^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$",
+    "number": r"^-?[0-9]{1,99}(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?$",
     "boolean": r"^(true|false|t|f)$",
     "date": r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$",
+    "ancestry": r"^[0-9]{0,18}(/[0-9]{0,18})*$",
     "uuid": r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
 }
 _KEYS = {
@@ -113,7 +114,7 @@ def postgres_text(file: TableFile, block: Block, mask: pa.Array, report: TableRe
         values = pc.filter(column(block, name), mask)
         if kind == "text":
             values = _valid_text(file, block, name, mask, values, report)
-            values = pc.replace_substring(pc.replace_substring(values, b"\\", b"\\\\"), b"\r", b"\\r")
+            values = pc.replace_substring(values, b"\\", b"\\\\")
         else:
             _check(file, block, name, mask, values)
         written.append(pc.if_else(pc.equal(values, b""), b"\\N", values))
@@ -142,10 +143,13 @@ def _check(file: TableFile, block: Block, name: str, mask: pa.Array, values: pa.
     if kind == "date":
         filled = pc.cast(pc.if_else(pc.equal(values, b""), pa.scalar(None, pa.binary()), values), pa.string())
         try:
-            pc.cast(filled, pa.date32())
+            days = pc.cast(filled, pa.date32())
         except pa.ArrowInvalid:
+            days = None
+        # Arrow takes the year 0, which neither Python nor PostgreSQL knows.
+        if days is None or pc.any(pc.starts_with(filled, "0000"), min_count=0).as_py():
             kept = pc.indices_nonzero(mask).to_pylist()
-            raise _bad_value(file, block, name, kept[_first_bad_date(filled)]) from None
+            raise _bad_value(file, block, name, kept[_first_bad_date(filled)])
 
 
 def _first_bad_date(values: pa.Array) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import tarfile
 from collections import deque
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 TABLES: dict[str, dict[str, str]] = {
     "taxa": {
         "taxon_id": "integer",
-        "ancestry": "text",
+        "ancestry": "ancestry",
         "rank_level": "number",
         "rank": "text",
         "name": "text",
@@ -60,6 +61,7 @@ TABLES: dict[str, dict[str, str]] = {
 #: Bytes parsed at a time: large enough that a thread is busy for milliseconds, small enough that memory stays flat.
 BLOCK_BYTES = 8 << 20
 _PARSERS = 2
+_STRAY_RETURN = re.compile(rb"\r(?!\n)")
 _FETCH_AGAIN = "The file is damaged or was cut short. Fetch it again, then type the same command."
 
 
@@ -95,6 +97,10 @@ class Block:
     rows: pa.Table
     first_line: int
     """Line number in the file of the first row, counted from 1, the header being line 1."""
+    stray_returns: int = 0
+    """Carriage returns in the middle of a row, replaced by U+FFFD."""
+    stray_return_line: int = 0
+    """Line number of the first of them."""
 
 
 # -- finding -----------------------------------------------------------------------------------------------------
@@ -118,6 +124,11 @@ def find_tables(source: Path) -> dict[str, TableFile]:
             f"There is no {source}.",
             "Name the folder that holds taxa.csv.gz, observations.csv.gz, photos.csv.gz and observers.csv.gz, "
             "or the .tar.gz bundle: shroomcurate load-csvs FOLDER",
+        )
+    if source.name.endswith((".csv", ".csv.gz")):
+        raise SourceMissing(
+            f"{source} is one table; a load needs all four.",
+            f"Name their folder: shroomcurate load-csvs {source.parent}",
         )
     found = _tables_in_folder(source) if source.is_dir() else _tables_in_bundle(source)
     missing = [table for table in TABLES if table not in found]
@@ -286,6 +297,12 @@ def _parse(file: TableFile, header: list[str], content: bytes, first_line: int) 
     import pyarrow as pa
     import pyarrow.csv as pa_csv
 
+    # Arrow would end the row there.
+    stray, stray_line = 0, 0
+    if content.count(b"\r") != content.count(b"\r\n"):
+        first = _STRAY_RETURN.search(content)
+        stray_line = first_line + content.count(b"\n", 0, first.start() if first else 0)
+        content, stray = _STRAY_RETURN.subn("\N{REPLACEMENT CHARACTER}".encode(), content)
     wrong: list[Any] = []
 
     def keep_first(row: Any) -> str:
@@ -323,7 +340,7 @@ def _parse(file: TableFile, header: list[str], content: bytes, first_line: int) 
             f"{_shown(row.text.encode())}",
             _FETCH_AGAIN,
         ) from error
-    return Block(rows, first_line)
+    return Block(rows, first_line, stray, stray_line)
 
 
 def _shown(content: bytes) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from shroomcurate import __version__
 from shroomcurate.catalogue.columns import column, integers, postgres_text, uuid_keys
 from shroomcurate.catalogue.dumps import TABLES, Block, Reading, TableFile, find_tables, read_blocks
+from shroomcurate.catalogue.roots import ancestors, refuse_repeated, root_id
 from shroomcurate.catalogue.server import CATALOGUE, INCOMING, connect, run_file
 from shroomcurate.errors import BadDump, BadOption, Busy, NothingMatches
 from shroomcurate.progress import Progress, silent
@@ -69,7 +70,7 @@ class TableReport:
     left_out: dict[str, int] = field(default_factory=dict)
     """Reason -> rows."""
     not_utf8: int = 0
-    """Values whose bytes are not UTF-8; kept with U+FFFD in the place of what cannot be read."""
+    """Values whose bytes are not UTF-8, and carriage returns inside a row; U+FFFD stands in their place."""
     not_utf8_example: str = ""
     sha256: str = ""
 
@@ -177,16 +178,32 @@ class _Copier:
         file, reading = self.files[table], Reading()
         total = 0 if file.member else file.path.stat().st_size
         for block in read_blocks(file, reading):
+            if block.stray_returns:
+                report = self.reports[table]
+                report.not_utf8 += block.stray_returns
+                where = f"{file.label}, line {block.stray_return_line}: a carriage return inside the row"
+                report.not_utf8_example = report.not_utf8_example or where
             yield block
             self.progress(reading.bytes_read, total, f"read {table}")
         self.progress(total, total, f"read {table}")
         self.reports[table].read = reading.rows
         self.reports[table].sha256 = reading.sha256
 
-    def copy(self, table: str) -> Any:
-        """Return a COPY into the table, to be used in a with statement."""
+    @contextmanager
+    def copy(self, table: str) -> Iterator[Any]:
+        """Give a COPY into the table."""
+        import psycopg
+
         columns = ", ".join(f'"{name}"' for name in TABLES[table])
-        return self.driver.cursor().copy(f"COPY {INCOMING}.{table} ({columns}) FROM STDIN")
+        try:
+            with self.driver.cursor().copy(f"COPY {INCOMING}.{table} ({columns}) FROM STDIN") as copy:
+                yield copy
+        except psycopg.DataError as error:
+            raise BadDump(
+                f"{self.files[table].label}: PostgreSQL refuses a value: {error.diag.message_primary} "
+                f"({error.diag.context})",
+                "The file is damaged. Fetch it again, then type the same command.",
+            ) from error
 
     def keep(self, copy: Any, table: str, block: Block, mask: pa.Array) -> None:
         """Write the rows of a block where the mask is true."""
@@ -203,7 +220,7 @@ class _Copier:
 
 @dataclass(frozen=True)
 class _Taxa:
-    """The taxa of the dump: the ids of the roots, and sorted id arrays of all taxa and of those kept."""
+    """The ids of the roots, and sorted id arrays of all taxa of the dump and of those at or below the roots."""
 
     roots: list[int]
     known: np.ndarray
@@ -221,47 +238,20 @@ def _load_taxa(copier: _Copier, options: LoadOptions) -> _Taxa:
         raise BadDump(f"{file.label} has no rows.", "Fetch it again, then type the same command.")
     whole = Block(pa.concat_tables([block.rows for block in blocks]).combine_chunks(), blocks[0].first_line)
     ids = integers(file, whole, "taxon_id", required=True)
+    refuse_repeated(file, whole, ids)
     known = np.sort(ids.to_numpy(zero_copy_only=False))
-    roots = [] if options.all_taxa else sorted(_root_id(whole, ids, name) for name in options.taxa)
+    roots = [] if options.all_taxa else sorted(root_id(whole, ids, name) for name in options.taxa)
     if options.all_taxa:
-        mask = pa.repeat(True, len(ids))
+        mask = below = pa.repeat(True, len(ids))
     else:
         path = pc.binary_join_element_wise(column(whole, "ancestry"), pc.cast(pc.cast(ids, "string"), "binary"), b"/")
         below = pc.match_substring_regex(path, f"(^|/)({'|'.join(map(str, roots))})(/|$)")
-        above = {int(part) for root in roots for part in _ancestors(whole, ids, root)}
+        above = {taxon_id for root in roots for taxon_id in ancestors(whole, ids, root)}
         mask = pc.or_(below, pc.is_in(ids, pa.array(sorted(above), "int64")))
     with copier.copy("taxa") as copy:
         copier.keep(copy, "taxa", whole, mask)
     copier.leave_out("taxa", "not below the wanted taxa", len(ids) - copier.reports["taxa"].kept)
-    return _Taxa(roots, known, np.sort(ids.filter(mask).to_numpy(zero_copy_only=False)))
-
-
-def _root_id(whole: Block, ids: pa.Array, wanted: str) -> int:
-    import pyarrow.compute as pc
-
-    if re.fullmatch(r"[0-9]+", wanted):
-        matches = pc.equal(ids, int(wanted))
-    else:
-        matches = pc.equal(column(whole, "name"), wanted.encode())
-    found = ids.filter(matches).to_pylist()
-    if len(found) == 1:
-        return int(found[0])
-    if found:
-        raise NothingMatches(
-            f"--taxon {wanted!r} names {len(found)} taxa: {', '.join(map(str, sorted(found)))}.",
-            f"Give the id of the one you mean: --taxon {found[0]}",
-        )
-    raise NothingMatches(
-        f"--taxon {wanted!r} is not in this dump's taxa.",
-        "Give a scientific name or a taxon id, such as --taxon Basidiomycota or --taxon 47169.",
-    )
-
-
-def _ancestors(whole: Block, ids: pa.Array, taxon_id: int) -> list[str]:
-    import pyarrow.compute as pc
-
-    line = column(whole, "ancestry")[pc.index(ids, taxon_id).as_py()].as_py()
-    return [part for part in line.decode().split("/") if part]
+    return _Taxa(roots, known, np.sort(ids.filter(below).to_numpy(zero_copy_only=False)))
 
 
 def _load_observations(copier: _Copier, options: LoadOptions, taxa: _Taxa) -> np.ndarray:
@@ -383,6 +373,9 @@ def _refuse_half_a_dump(connection: Connection, report: LoadReport, options: Loa
 
 
 def _swap(connection: Connection, report: LoadReport) -> None:
+    # First of all, so that a reader who holds the ledger keeps the whole catalogue, and one who waits for it sees
+    # the new one.
+    connection.exec_driver_sql("LOCK TABLE shroomcurate.load_ledger IN ACCESS EXCLUSIVE MODE")
     connection.exec_driver_sql(
         "INSERT INTO shroomcurate.load_ledger (version, source, fingerprint, taxa, quality, report) "
         "VALUES (%s, %s, %s, %s, %s, %s)",

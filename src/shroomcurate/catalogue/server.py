@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shroomcurate.errors import BadOption, DatabaseUnreachable, DiskFull, disk_full_named
+from shroomcurate.home import home
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -21,6 +23,7 @@ CATALOGUE = "inaturalist"
 INCOMING = "inaturalist_incoming"
 
 _CONNECT_SECONDS = 10
+_URL_HINT = "Give a URL such as postgresql://user:password@host:5432/database, or none for the embedded PostgreSQL."
 
 #: Settings of the embedded server. With wal_level minimal a load's rows go to disk once, not twice; and a full disk is
 #: an error of one statement, where a log that cannot be written takes the whole server down.
@@ -33,17 +36,6 @@ max_wal_size = 256MB
 
 #: Less room than this under the embedded server, and whatever it says is a full disk's doing.
 _NO_ROOM_BYTES = 32 << 20
-
-
-def home() -> Path:
-    """Return the folder of everything that outlives a dataset: database and converted networks.
-
-    ``SHROOMCURATE_HOME``, or the user's data directory of the platform.
-    """
-    import platformdirs
-
-    named = os.environ.get("SHROOMCURATE_HOME")
-    return Path(named).expanduser().absolute() if named else platformdirs.user_data_path("shroomcurate")
 
 
 @contextmanager
@@ -60,7 +52,7 @@ def connect(database_url: str | None, purpose: str) -> Iterator[Engine]:
     Raises
     ------
     BadOption
-        The URL is not one of PostgreSQL.
+        The URL is not one of PostgreSQL, or has an option that PostgreSQL does not know.
     DatabaseUnreachable
         No server answers, or it refuses.
     DiskFull
@@ -70,13 +62,16 @@ def connect(database_url: str | None, purpose: str) -> Iterator[Engine]:
 
     embedded = None if database_url is not None else home() / "postgres"
     url = _engine_url(database_url or _embedded_url(home() / "postgres"))
-    engine = sqlalchemy.create_engine(
-        url,
-        connect_args={
-            "connect_timeout": _CONNECT_SECONDS,
-            "application_name": f"shroomcurate {purpose} (process {os.getpid()})"[:63],
-        },
-    )
+    try:
+        engine = sqlalchemy.create_engine(
+            url,
+            connect_args={
+                "connect_timeout": _CONNECT_SECONDS,
+                "application_name": f"shroomcurate {purpose} (process {os.getpid()})"[:63],
+            },
+        )
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
+        raise BadOption(f"--database-url: {error}", _URL_HINT) from error
     try:
         where = (
             f"the embedded server in {embedded}" if embedded else url.set(drivername="postgresql").render_as_string()
@@ -91,13 +86,13 @@ def connect(database_url: str | None, purpose: str) -> Iterator[Engine]:
 def _engine_url(database_url: str) -> sqlalchemy.URL:  # type: ignore[name-defined]  # noqa: F821
     import sqlalchemy
 
-    hint = "Give a URL such as postgresql://user:password@host:5432/database, or none for the embedded PostgreSQL."
     try:
         url = sqlalchemy.make_url(database_url)
-    except sqlalchemy.exc.ArgumentError as error:
-        raise BadOption(f"--database-url {database_url!r} is not a URL.", hint) from error
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
+        shown = re.sub(r":[^:@/]*@", ":***@", database_url)
+        raise BadOption(f"--database-url {shown!r} is not a URL.", _URL_HINT) from error
     if url.get_backend_name() not in ("postgresql", "postgres"):
-        raise BadOption(f"--database-url names {url.get_backend_name()!r}; only PostgreSQL is supported.", hint)
+        raise BadOption(f"--database-url names {url.get_backend_name()!r}; only PostgreSQL is supported.", _URL_HINT)
     return url.set(drivername="postgresql+psycopg")
 
 
@@ -155,9 +150,14 @@ def _forget_dead_users(folder: Path) -> None:
     # pgserver stops the server when the last process in this list ends, and never strikes a killed one off.
     users = folder / ".handle_pids.json"
     if users.exists():
-        alive = [pid for pid in json.loads(users.read_text() or "[]") if Path(f"/proc/{pid}").exists()]
-        if Path("/proc").exists():
-            users.write_text(json.dumps(alive))
+        text = users.read_text(errors="replace")
+        try:
+            listed = json.loads(text or "[]")
+        except json.JSONDecodeError:
+            # A kill tore it: what stands before a comma or the end is still whole.
+            listed = [int(pid) for pid in re.findall(r"([0-9]+)\s*[,\]]", text)]
+        alive = [pid for pid in listed if Path(f"/proc/{pid}").exists()]
+        users.write_text(json.dumps(alive if Path("/proc").exists() else listed))
 
 
 @contextmanager
@@ -177,6 +177,15 @@ def _failures_named(where: str, embedded: Path | None) -> Iterator[None]:
             ) from error
         if embedded is not None:
             _raise_if_full(embedded, error)
+        if isinstance(cause, psycopg.ProgrammingError) and cause.sqlstate is None:
+            raise BadOption(f"--database-url: {message}", _URL_HINT) from error
+        if isinstance(cause, psycopg.errors.InsufficientPrivilege | psycopg.errors.ReadOnlySqlTransaction):
+            raise DatabaseUnreachable(
+                f"The database ({where}) does not allow this: {message}",
+                "As its owner: GRANT CREATE ON DATABASE name TO user, to load; to query, "
+                f"GRANT USAGE ON SCHEMA {CATALOGUE}, shroomcurate TO user and "
+                f"GRANT SELECT ON ALL TABLES IN SCHEMA {CATALOGUE}, shroomcurate TO user, again after each load.",
+            ) from error
         if isinstance(error, OperationalError | psycopg.OperationalError):
             raise DatabaseUnreachable(
                 f"No PostgreSQL answers: {where}: {message}",

@@ -162,7 +162,8 @@ class _Planner:
         self.observations: list[Observation] = []
         self.photos: list[Photo] = []
         self.repeated: list[Photo] = []
-        self.photo_id = 400_000_000
+        # Far beyond any photo of iNaturalist, so that no link in a report leads to a stranger's photo.
+        self.photo_id = 9_000_000_000_000
 
     def chance(self, share: float) -> bool:
         return bool(self.rng.random() < share)

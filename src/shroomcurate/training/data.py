@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shroomcurate.dataset import Dataset, file_hash, read_receipt, read_table
+from shroomcurate.dataset import Dataset, read_table
 from shroomcurate.errors import DamagedFile, StageMissing, TooLittleData
 from shroomcurate.groups import Leak, certify, connect, photo_ties
 
@@ -54,10 +54,24 @@ class Examples:
         return np.flatnonzero(np.isin(self.split, splits))
 
     def without_unreadable(self, readable: NDArray[np.bool_]) -> Examples:
-        """Return the same rows, those that cannot be read moved to a split of their own, ``unreadable``."""
-        return replace(
-            self, split=[part if read else UNREADABLE for part, read in zip(self.split, readable, strict=True)]
-        )
+        """Return the same rows, those that cannot be read moved to a split of their own, ``unreadable``.
+
+        Raises
+        ------
+        TooLittleData
+            A class has no readable photo left in train, val or test.
+        """
+        split = [part if read else UNREADABLE for part, read in zip(self.split, readable, strict=True)]
+        left = {(number, part) for number, part in zip(self.truth.tolist(), split, strict=True)}
+        for number, label in enumerate(self.labels):
+            for part in SPLITS:
+                if (number, part) not in left:
+                    raise TooLittleData(
+                        f"No photo of {label} in {part} can be read.",
+                        "Put the photos back, or clean anew, which leaves out those that cannot be read, then type the "
+                        "same command again.",
+                    )
+        return replace(self, split=split)
 
     def counts(self) -> dict[str, int]:
         """Return the number of photos of each split, and of the removed ones that raw training adds."""
@@ -73,7 +87,8 @@ def read_examples(dataset: Dataset) -> Examples:
     Raises
     ------
     StageMissing
-        There is no ``splits.parquet``, or it was made from other files than those that are here now.
+        There is no ``splits.parquet``, or it or ``clean.parquet`` was made from other files than those that are here
+        now.
     TooLittleData
         Fewer than two classes have photos in all three splits.
     DamagedFile
@@ -82,7 +97,8 @@ def read_examples(dataset: Dataset) -> Examples:
     import numpy as np
 
     splits = dataset.require("splits.parquet")
-    _refuse_stale(dataset, splits)
+    dataset.refuse_stale("clean.parquet")
+    dataset.refuse_stale("splits.parquet")
     table = read_table(splits, ["path", "class", "split", "fold"]).to_pydict()
     kept = list(zip(table["path"], table["class"], table["split"], table["fold"], strict=True))
     labels, left_out = _taking_part(kept)
@@ -94,7 +110,7 @@ def read_examples(dataset: Dataset) -> Examples:
         )
     ties = photo_ties(dataset)
     groups = connect(ties)
-    _certify(splits, {path: (split, fold) for path, _, split, fold in kept}, ties, groups)
+    _certify(dataset, {path: (split, fold) for path, _, split, fold in kept}, ties, groups)
     held_out = {groups[path] for path, _, split, _ in kept if split != "train"}
     rows: list[Row] = [(path, name, split, fold, None) for path, name, split, fold in kept if name in labels]
     rows += [
@@ -115,19 +131,8 @@ def read_examples(dataset: Dataset) -> Examples:
         fold=np.array([fold for _, _, _, fold, _ in rows]),
         groups=[groups[path] for path, *_ in rows],
         reasons=[reason for *_, reason in rows],
-        certificate=_certify(splits, side, ties, groups),
+        certificate=_certify(dataset, side, ties, groups),
     )
-
-
-def _refuse_stale(dataset: Dataset, splits: Path) -> None:
-    receipt = read_receipt(splits)
-    for name, made_from in (receipt.inputs if receipt else {}).items():
-        path = dataset.path(name)
-        if not path.exists() or file_hash(path) != made_from:
-            raise StageMissing(
-                f"{splits} was made from another {name} than the one that is there now.",
-                f"Type: shroomcurate train-baseline --dataset {dataset.root} (in Python, call split first)",
-            )
 
 
 def _taking_part(kept: list[tuple[str, str, str, int]]) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -143,7 +148,7 @@ def _taking_part(kept: list[tuple[str, str, str, int]]) -> tuple[tuple[str, ...]
     return tuple(labels), left_out
 
 
-def _certify(splits: Path, parts: Any, ties: Any, groups: Any) -> dict[str, int]:
+def _certify(dataset: Dataset, parts: Any, ties: Any, groups: Any) -> dict[str, int]:
     unknown = sorted(set(parts) - set(groups))
     try:
         if unknown:
@@ -151,8 +156,8 @@ def _certify(splits: Path, parts: Any, ties: Any, groups: Any) -> dict[str, int]
         return certify(parts, ties, groups)
     except Leak as leak:
         raise DamagedFile(
-            f"{splits} would let the test see what training saw: {leak}.",
-            f"Delete it and type: shroomcurate train-baseline --dataset {splits.parent}",
+            f"{dataset.path('splits.parquet')} would let the test see what training saw: {leak}.",
+            f"Delete it and type: shroomcurate train-baseline {dataset.option}",
         ) from leak
 
 
@@ -186,7 +191,7 @@ def read_vectors(dataset: Dataset, examples: Examples) -> Floats:
     if lacking:
         raise StageMissing(
             f"{path} lacks {len(lacking)} photos, such as {lacking[0]}.",
-            f"Type this first: shroomcurate clean --dataset {dataset.root}",
+            f"Type this first: shroomcurate clean {dataset.option}",
         )
     stored = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1)
     vectors = np.zeros((len(examples.paths), stored.shape[1]), np.float32)

@@ -106,7 +106,7 @@ def input_pixels(place: Path) -> Photos:
 def _pixels_or_none(place: Path) -> Photos | None:
     try:
         return input_pixels(place)
-    except (NotAPhoto, FileNotFoundError):
+    except (NotAPhoto, OSError):  # one photo's trouble is that photo's alone
         return None
 
 
