@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -90,7 +91,8 @@ class Dataset:
     @property
     def option(self) -> str:
         """The option that names this dataset on the command line, for hints."""
-        return f"--images {self.images}" if self.foreign else f"--dataset {self.root}"
+        name, where = ("--images", self.images) if self.foreign else ("--dataset", self.root)
+        return f"{name} {shlex.quote(str(where))}"
 
     @cached_property
     def removed(self) -> Path:

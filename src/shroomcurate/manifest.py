@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from shroomcurate.dataset import PARTIAL, Dataset, read_receipt, read_table
 from shroomcurate.errors import BadOption, DamagedFile, disk_full_named
+from shroomcurate.files import move
 from shroomcurate.photos import NotAPhoto, check_photo
 
 JOURNAL = ".downloads.journal"
@@ -285,7 +286,6 @@ def _free(target: Path) -> Path:
 
 
 def _move(file: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    file.rename(target)
+    move(file, target)
     with contextlib.suppress(OSError):
         file.parent.rmdir()  # only if that was its last file: an empty folder would pass for a class

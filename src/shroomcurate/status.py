@@ -10,7 +10,6 @@ dataset that was copied, unpacked or checked out is judged like the original.
 from __future__ import annotations
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -107,8 +106,7 @@ def _next_command(dataset: Dataset, stages: list[StageStatus]) -> str | None:
     todo = next((stage.stage for stage in stages if stage.state not in {"current", "not needed"}), None)
     if todo is None:
         return None
-    where = ("--dataset", dataset.root) if dataset.images.name == "images" else ("--images", dataset.images)
-    return f"shroomcurate {todo} {where[0]} {shlex.quote(str(where[1]))}"
+    return f"shroomcurate {todo} {dataset.option}"
 
 
 class _Look:
@@ -273,7 +271,7 @@ def _report(look: _Look) -> StageStatus:
         inputs = _receipt_of_page(page)
     except (OSError, ValueError) as error:
         raise DamagedFile(
-            f"{page} cannot be read: {error}.", f"Type: shroomcurate report --dataset {look.dataset.root}"
+            f"{page} cannot be read: {error}.", f"Type: shroomcurate report {look.dataset.option}"
         ) from error
     run = latest_run(look.dataset)
     stale = look.changes(inputs)

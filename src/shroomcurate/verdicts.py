@@ -6,19 +6,18 @@ Shared by cleaning and restoring. ``verdicts.csv`` is append-only; the last line
 from __future__ import annotations
 
 import csv
-import errno
 import hashlib
 import io
 import json
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from shroomcurate.dataset import Dataset, atomic_path, file_hash, sync_folder
+from shroomcurate.dataset import Dataset, file_hash, sync_folder
 from shroomcurate.errors import DamagedFile, disk_full_named
+from shroomcurate.files import move
 
 FILE = "verdicts.csv"
 COLUMNS = ("path", "verdict", "reason", "note", "when")
@@ -148,7 +147,7 @@ def place_photos(dataset: Dataset, reasons: Mapping[str, str | None]) -> tuple[i
                 place.unlink()  # a killed move to another disk, or the same photo removed twice
             else:
                 touched |= _move_aside(dataset, path, target)
-                _move(place, target)
+                move(place, target)
         touched |= {target.parent, place.parent}
         if place.is_relative_to(dataset.images):
             out += 1
@@ -165,24 +164,12 @@ def _move_aside(dataset: Dataset, path: str, target: Path) -> set[Path]:
     if not target.exists():
         return set()
     aside = dataset.locate(path, "replaced")
-    aside.parent.mkdir(parents=True, exist_ok=True)
     free, number = aside, 1
     while free.exists():
         number += 1
         free = aside.with_name(f"{aside.stem}-{number}{aside.suffix}")
-    _move(target, free)
+    move(target, free)
     return {free.parent}
-
-
-def _move(place: Path, target: Path) -> None:
-    try:
-        place.rename(target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        with atomic_path(target) as partial:  # another disk: the copy is whole and durable before the original goes
-            shutil.copy2(place, partial)
-        place.unlink()
 
 
 def _drop_empty(removed: Path) -> None:

@@ -60,8 +60,8 @@ def connect(database_url: str | None, purpose: str) -> Iterator[Engine]:
     """
     import sqlalchemy
 
-    embedded = None if database_url is not None else home() / "postgres"
-    url = _engine_url(database_url or _embedded_url(home() / "postgres"))
+    embedded = None if database_url else home() / "postgres"
+    url = _engine_url(_embedded_url(embedded) if embedded else str(database_url))
     try:
         engine = sqlalchemy.create_engine(
             url,
