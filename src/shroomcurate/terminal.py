@@ -1,4 +1,4 @@
-"""Everything that is drawn in a terminal: bars, tables, errors. Beside ``cli.py`` nothing else prints.
+"""Everything that is drawn in a terminal: bars, tables, errors. Beside ``cli`` nothing else prints.
 
 Data go to standard output, bars and errors to standard error, so that ``--json`` can be piped.
 """
