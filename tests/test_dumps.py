@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
+import itertools
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroomcurate.catalogue import dumps
-from shroomcurate.catalogue.dumps import Reading, TableFile, find_tables, read_blocks
-from shroomcurate.errors import BadDump, ShroomError, SourceMissing
+from shroomcurate.catalogue import dumps, sources
+from shroomcurate.catalogue.dumps import TABLES, Block, read_blocks
+from shroomcurate.catalogue.sources import NEEDS, _Hashed, find_dump, open_tables
+from shroomcurate.errors import BadDump, BadOption, ShroomError, SourceMissing
 from tests.dumps import HEADERS, Dump
 
 HEADER = "observer_id\tlogin\tname\n"
 
 
+def rows(block: Block) -> list[dict[str, bytes]]:
+    return [{name: block.value(name, row) for name in TABLES[block.table]} for row in range(block.rows)]
+
+
+def tables(*sources: Path) -> dict[str, list[dict[str, bytes]]]:
+    """Every table of a dump, in the order in which they come."""
+    return {
+        table.table: [row for block in read_blocks(table, rows) for row in block]
+        for table in open_tables(find_dump(sources))
+    }
+
+
 def read(file: Path) -> list[dict[str, bytes]]:
-    return [row for block in read_blocks(TableFile("observers", file), Reading()) for row in block.rows.to_pylist()]
+    others = Dump().write(file.parent / "others")
+    return tables(*(others / f"{table}.csv.gz" for table in HEADERS if table != "observers"), file)["observers"]
 
 
 def observers(folder: Path, content: bytes, packed: bool = False) -> Path:
@@ -80,7 +97,7 @@ def test_a_row_with_another_number_of_fields_is_named_by_its_line(tmp_path: Path
 def test_the_line_is_right_wherever_blocks_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     monkeypatch.setattr(dumps, "BLOCK_BYTES", block)
     with pytest.raises(BadDump, match="line 5: 2 fields"):
-        read(observers(tmp_path, (HEADER + "1\ta\tb\n\n3\ta\tb\n4\ta\n").encode()))
+        read(observers(tmp_path, (HEADER + "1\ta\tb\n\t\t\n3\ta\tb\n4\ta\n").encode()))
 
 
 def test_a_file_cut_in_its_last_line_is_refused(tmp_path: Path) -> None:
@@ -123,7 +140,7 @@ def test_what_is_no_gzip_is_refused(tmp_path: Path, content: bytes) -> None:
 
 def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceMissing) as error:
-        find_tables(tmp_path / "nowhere")
+        find_dump([tmp_path / "nowhere"])
     assert str(tmp_path / "nowhere") in message(error)
     assert error.value.exit_code == 3
 
@@ -131,38 +148,102 @@ def test_a_source_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_folder_without_all_four_tables_names_those_it_lacks(tmp_path: Path) -> None:
     Dump().write(tmp_path)
     (tmp_path / "photos.csv.gz").unlink()
-    with pytest.raises(SourceMissing, match=r"photos\.csv\.gz"):
-        find_tables(tmp_path)
+    with pytest.raises(SourceMissing, match=r"no photos\.csv\.gz"):
+        find_dump([tmp_path])
 
 
 @pytest.mark.parametrize("place", [".", "metadata", "inaturalist-open-data-20260727"])
 def test_tables_are_found_in_the_folder_or_one_below(tmp_path: Path, place: str) -> None:
     Dump().write(tmp_path / place, packed=place != "metadata")
     (tmp_path / "projects.csv").write_text("other\n")
-    assert set(find_tables(tmp_path)) == set(HEADERS)
+    assert set(find_dump([tmp_path]).tables) == set(HEADERS)
 
 
-@pytest.mark.parametrize(("name", "mode"), [("dump.tar.gz", "w:gz"), ("dump.tar", "w")])
-@pytest.mark.parametrize("packed", [True, False])
-def test_a_bundle_gives_the_same_rows_as_its_folder(tmp_path: Path, name: str, mode: str, packed: bool) -> None:
-    dump = Dump()
-    folder = dump.write(tmp_path / "inaturalist-open-data-20260727", packed=packed)
-    with tarfile.open(tmp_path / name, mode) as archive:  # type: ignore[call-overload]
-        for file in sorted(folder.iterdir(), reverse=True):
-            archive.add(file, f"{folder.name}/{file.name}")
-        other = tarfile.TarInfo(f"{folder.name}/projects.csv.gz")
-        archive.addfile(other, io.BytesIO())
-    for table in HEADERS:
-        from_folder = [block.rows for block in read_blocks(find_tables(folder)[table], Reading())]
-        from_bundle = [block.rows for block in read_blocks(find_tables(tmp_path / name)[table], Reading())]
-        assert from_bundle == from_folder
+def test_tables_can_be_named_one_by_one_from_anywhere(tmp_path: Path) -> None:
+    Dump().write(tmp_path / "a")
+    Dump().write(tmp_path / "b", packed=False)
+    named = [tmp_path / "a" / "photos.csv.gz", tmp_path / "b" / "taxa.csv", tmp_path / "b" / "observers.csv"]
+    with pytest.raises(SourceMissing, match=r"no observations\.csv\.gz there"):
+        find_dump(named)
+    assert tables(*named, tmp_path / "a" / "observations.csv.gz") == tables(tmp_path / "a")
+    with pytest.raises(BadOption, match=r"taxa is given twice: .*taxa\.csv and .*taxa\.csv\.gz"):
+        find_dump([*named, tmp_path / "a" / "taxa.csv.gz"])
 
 
-def test_a_bundle_cut_short_is_refused(tmp_path: Path) -> None:
-    folder = Dump().write(tmp_path / "inaturalist-open-data-20260727")
-    with tarfile.open(tmp_path / "dump.tar.gz", "w:gz") as archive:
-        archive.add(folder, folder.name)
-    whole = (tmp_path / "dump.tar.gz").read_bytes()
-    (tmp_path / "dump.tar.gz").write_bytes(whole[: len(whole) // 2])
+def test_a_folder_that_holds_only_the_bundle_says_to_name_it(tmp_path: Path) -> None:
+    (tmp_path / "inaturalist-open-data-latest.tar.gz").touch()
+    with pytest.raises(SourceMissing) as error:
+        find_dump([tmp_path])
+    assert "inaturalist-open-data-latest.tar.gz" in error.value.hint
+
+
+def bundle(folder: Path, target: Path, order: Sequence[str], mode: str = "w:gz") -> Path:
+    with tarfile.open(target, mode) as archive:  # type: ignore[call-overload]
+        for table in order:
+            (file,) = folder.glob(f"{table}.csv*")
+            archive.add(file, f"inaturalist-open-data-20260727/{file.name}")
+            archive.addfile(tarfile.TarInfo(f"inaturalist-open-data-20260727/{table}_projects.csv.gz"), io.BytesIO())
+    return target
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(NEEDS)), ids="-".join)
+def test_a_bundle_in_any_order_gives_the_tables_of_its_folder_each_after_the_one_it_needs(
+    tmp_path: Path, order: tuple[str, ...]
+) -> None:
+    folder = Dump().write(tmp_path / "dump", packed=order[0] < order[1])
+    packed = bundle(folder, tmp_path / "dump.tar.gz", order)
+    found = tables(packed)
+    assert found == tables(folder)
+    for table, needed in NEEDS.items():
+        assert needed is None or list(found).index(needed) < list(found).index(table)
+    (file,) = find_dump([packed]).files
+    streams = open_tables(sources.Dump({}, file))
+    for stream in streams:
+        stream.stream.read()
+    assert file.sha256 == hashlib.sha256(packed.read_bytes()).hexdigest()
+    assert file.taken == packed.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("order", "passes"),
+    [
+        (("taxa", "observations", "photos", "observers"), 1),
+        (("observers", "taxa", "observations", "photos"), 1),
+        (("observations", "observers", "photos", "taxa"), 2),
+        (("photos", "observations", "taxa", "observers"), 3),
+    ],
+)
+def test_a_bundle_is_read_again_only_for_a_large_table_that_came_too_early(
+    tmp_path: Path, order: tuple[str, ...], passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = bundle(Dump().write(tmp_path / "dump"), tmp_path / "dump.tar.gz", order)
+    opened = []
+    monkeypatch.setattr(sources, "_Hashed", lambda raw, file: opened.append(file) or _Hashed(raw, file))
+    tables(packed)
+    assert len(opened) == passes
+
+
+def test_a_plain_tar_and_a_bundle_of_plain_files_are_bundles_too(tmp_path: Path) -> None:
+    folder = Dump().write(tmp_path / "dump", packed=False)
+    assert tables(bundle(folder, tmp_path / "dump.tar", list(NEEDS), "w")) == tables(folder)
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.9, 0.999])
+def test_a_bundle_cut_short_is_refused(tmp_path: Path, cut: float) -> None:
+    packed = bundle(Dump().write(tmp_path / "dump"), tmp_path / "dump.tar.gz", list(NEEDS))
+    whole = packed.read_bytes()
+    packed.write_bytes(whole[: int(len(whole) * cut)])
     with pytest.raises(BadDump, match=r"dump\.tar\.gz"):
-        find_tables(tmp_path / "dump.tar.gz")
+        tables(packed)
+
+
+def test_a_bundle_without_a_table_says_which(tmp_path: Path) -> None:
+    packed = bundle(Dump().write(tmp_path / "dump"), tmp_path / "dump.tar.gz", ["taxa", "photos", "observers"])
+    with pytest.raises(SourceMissing, match=r"holds no observations\.csv"):
+        tables(packed)
+
+
+def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dump.tar.gz").write_bytes(b"<html>Access denied</html>")
+    with pytest.raises(BadDump, match=r"dump\.tar\.gz cannot be unpacked"):
+        tables(tmp_path / "dump.tar.gz")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ import sqlalchemy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shroomcurate.catalogue import dumps
-from shroomcurate.catalogue.load import LoadOptions, LoadReport, load_csvs
+from shroomcurate.catalogue import dumps, ledger
+from shroomcurate.catalogue.ledger import LoadReport
+from shroomcurate.catalogue.load import LoadOptions, load_csvs
 from shroomcurate.dataset import Dataset
 from shroomcurate.errors import BadDump, BadOption, Busy, DatabaseUnreachable, NothingMatches
 from shroomcurate.select import QueryOptions, query
@@ -78,7 +81,7 @@ def test_only_what_lies_below_the_taxa_is_kept_and_the_rest_is_counted(
         "unknown taxon": 1,
         "not below the wanted taxa": 1,
     }
-    assert report.tables["photos"].left_out == {"observation not kept": 5}
+    assert report.tables["photos"].left_out == {"observation not kept": 4, "observation not in the dump": 1}
     assert report.tables["observers"].left_out == {"no photo kept": 1}
     assert report.facts["observations_of_inactive_taxa"] == 1
     for table in report.tables.values():
@@ -286,7 +289,7 @@ def test_a_carriage_return_inside_a_row_is_replaced_and_counted(
     table = load(dump, tmp_path, database_url).tables["observers"]
     assert rows_of("SELECT name FROM observers") == [{"name": "Ann\ufffdObserver"}]
     assert table.not_utf8 == 1
-    assert "line 2: a carriage return" in table.not_utf8_example
+    assert "line 2, column name: b'Ann\\rObserver'" in table.not_utf8_example
 
 
 def test_rows_that_end_with_a_carriage_return_as_well_are_whole_rows(
@@ -304,7 +307,7 @@ def test_a_blank_line_is_named(dump: Dump, tmp_path: Path, database_url: str) ->
     folder = dump.write(tmp_path / "dump", packed=False)
     with (folder / "observers.csv").open("a") as file:
         file.write("\n")
-    with pytest.raises(BadDump, match="line 3: column 'observer_id' is blank"):
+    with pytest.raises(BadDump, match="line 3: 1 fields where the header has 3: ''"):
         load_csvs(LoadOptions(folder), database_url)
 
 
@@ -326,13 +329,42 @@ def test_the_ledger_has_a_row_for_each_load_and_the_fingerprint_follows_content_
     dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
 ) -> None:
     first = load(dump, tmp_path, database_url)
-    assert load(dump, tmp_path, database_url).fingerprint == first.fingerprint
+    assert load(dump, tmp_path, database_url, force=True).fingerprint == first.fingerprint
     assert load(dump, tmp_path, database_url, quality="any").fingerprint != first.fingerprint
     dump.photo(50, 1)
     assert load(dump, tmp_path, database_url).fingerprint != first.fingerprint
     ledger = rows_of("SELECT fingerprint, taxa, quality FROM shroomcurate.load_ledger ORDER BY load_id")
     assert len(ledger) == 4
     assert ledger[0] == {"fingerprint": first.fingerprint, "taxa": [BASIDIOMYCOTA, 48250], "quality": "research"}
+
+
+def test_the_same_dump_again_is_recognised_and_nothing_is_done(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    first = load(dump, tmp_path, database_url)
+    assert not first.already_loaded
+    again = load_csvs(LoadOptions(tmp_path / "dump"), database_url)
+    assert again == replace(first, already_loaded=True)
+    # Another place and another time of change, the same bytes: the hash tells.
+    shutil.copytree(tmp_path / "dump", tmp_path / "moved", copy_function=shutil.copyfile)
+    assert load_csvs(LoadOptions(tmp_path / "moved"), database_url).already_loaded
+    assert len(rows_of("SELECT FROM shroomcurate.load_ledger")) == 1
+    # What was asked otherwise is another catalogue; so is a dump of the same size with other bytes.
+    assert not load_csvs(LoadOptions(tmp_path / "dump", quality="any"), database_url).already_loaded
+    assert not load_csvs(LoadOptions(tmp_path / "dump", quality="any", force=True), database_url).already_loaded
+    folder = dump.write(tmp_path / "plain", packed=False)
+    load_csvs(LoadOptions(folder), database_url)
+    (folder / "photos.csv").write_bytes((folder / "photos.csv").read_bytes().replace(b"CC-BY", b"CC-NC"))
+    assert not load_csvs(LoadOptions(folder), database_url).already_loaded
+    assert {row["license"] for row in rows_of("SELECT license FROM photos")} == {"CC-NC"}
+
+
+def test_a_catalogue_of_another_versions_schema_is_not_taken_for_the_same(
+    dump: Dump, tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(dump, tmp_path, database_url)
+    monkeypatch.setattr(ledger, "schema_hash", lambda: "another")
+    assert not load_csvs(LoadOptions(tmp_path / "dump"), database_url).already_loaded
 
 
 def test_a_second_load_says_who_holds_the_lock(dump: Dump, tmp_path: Path, database_url: str) -> None:

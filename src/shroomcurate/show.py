@@ -10,7 +10,7 @@ from rich.markup import escape
 from shroomcurate.terminal import Terminal, size
 
 if TYPE_CHECKING:
-    from shroomcurate.catalogue.load import LoadReport
+    from shroomcurate.catalogue.ledger import LoadReport
     from shroomcurate.clean import CleanSummary
     from shroomcurate.demo.score import CleaningScore
     from shroomcurate.download import DownloadSummary

@@ -1,30 +1,31 @@
-"""Columns of dump rows: checked, converted, and written out as PostgreSQL's COPY reads them.
+"""Columns of dump rows: found by their bytes; the kept rows are checked and written as COPY reads them.
 
-Values stay the bytes they are in the file; only what is kept is checked, so that a stray value in a row that nobody
-wants costs nothing.
+Only what is kept is checked, so that a stray value in a row that nobody wants costs nothing.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import datetime
+import math
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from shroomcurate.catalogue.dumps import TABLES, Block, TableFile
+from shroomcurate.catalogue.dumps import TABLES, Block
 from shroomcurate.errors import BadDump
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from shroomcurate.catalogue.load import TableReport
-
-#: What a value of each kind looks like (RE2). Blank is null, except in a table's keys.
+#: What a value of each kind looks like. Blank is null, except in a table's keys.
 _SHAPE = {
-    "integer": r"^-?[0-9]{1,18}$",
-    "number": r"^-?[0-9]{1,99}(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?$",
-    "boolean": r"^(true|false|t|f)$",
-    "date": r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$",
-    "ancestry": r"^[0-9]{0,18}(/[0-9]{0,18})*$",
-    "uuid": r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+    "integer": rb"-?[0-9]{1,18}",
+    "number": rb"-?[0-9]{1,99}(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?",
+    "boolean": rb"true|false|t|f",
+    "date": rb"[0-9]{4}-[0-9]{2}-[0-9]{2}",
+    "ancestry": rb"[0-9]{0,18}(/[0-9]{0,18})*",
+    "uuid": rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
 }
 _KEYS = {
     "taxa": {"taxon_id"},
@@ -32,39 +33,100 @@ _KEYS = {
     "photos": {"photo_uuid", "photo_id", "observation_uuid"},
     "observers": {"observer_id"},
 }
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
 
 
-def column(block: Block, name: str) -> pa.Array:
-    """Return one column of a block as an Arrow array of bytes."""
-    import pyarrow as pa
+@dataclass
+class KeptRows:
+    """The rows of a block that are kept."""
 
-    found = block.rows[name]
-    return found.chunk(0) if found.num_chunks == 1 else pa.concat_arrays(found.chunks or [pa.array([], pa.binary())])
+    copy_text: bytes
+    """As COPY's text format, blank for null; the columns are those of ``TABLES``, in that order."""
+    typed: pa.Table
+    """Their columns of ids, as int64, null where blank."""
+    replaced: int = 0
+    """Values whose bytes are not UTF-8, NUL, or a carriage return, which U+FFFD replaces."""
+    replaced_example: str = field(default="")
 
 
-def integers(file: TableFile, block: Block, name: str, *, required: bool = False) -> pa.Array:
-    """Return a column as int64, null where blank.
+# -- in all rows -------------------------------------------------------------------------------------------------
+
+
+def _words(block: Block, places: np.ndarray) -> np.ndarray:
+    """Return the eight bytes from each place on as a little-endian integer."""
+    import numpy as np
+
+    at_any_byte = np.ndarray((len(block.content) - 7,), "<u8", block.content, 0, (1,))
+    words: np.ndarray = at_any_byte[places]
+    return words
+
+
+def equals(block: Block, name: str, value: bytes) -> np.ndarray:
+    """Return which rows hold a value of at most eight bytes."""
+    import numpy as np
+
+    starts, ends = block.field(name)
+    mask = np.uint64((1 << 8 * len(value)) - 1)
+    same: np.ndarray = (_words(block, starts) & mask) == np.uint64(int.from_bytes(value, "little"))
+    same &= (ends - starts) == len(value)
+    return same
+
+
+def integers(block: Block, name: str, *, required: bool = False) -> np.ndarray:
+    """Return a column of ids as int64, -1 where blank.
 
     Raises
     ------
     BadDump
-        A value is no integer, or blank though required; names line, column and value.
+        A value is no id, or blank though required; names line, column and value.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    import numpy as np
 
-    values = column(block, name)
-    filled = pc.if_else(pc.equal(values, b""), pa.scalar(None, pa.binary()), values)
-    if required and filled.null_count:
-        raise _bad_value(file, block, name, pc.index(filled.is_null(), True).as_py())
-    try:
-        return pc.cast(pc.cast(filled, pa.string()), pa.int64())
-    except pa.ArrowInvalid:
-        well = pc.fill_null(pc.match_substring_regex(filled, _SHAPE["integer"]), True)
-        raise _bad_value(file, block, name, pc.index(well, False).as_py()) from None
+    starts, ends = block.field(name)
+    length = ends - starts
+    # Digits become numbers from 0 to 9; those behind the field are shifted out, and zeros come in before it.
+    zeros = np.uint64(0x3030303030303030)
+    first = _words(block, starts) ^ zeros
+    behind = np.clip(8 - length, 0, 7).astype(np.uint64) << np.uint64(3)
+    first <<= behind
+    wrong = _not_digits(first)
+    values = _number(first)
+    if (length > 8).any():
+        rest = _words(block, starts + 8) ^ zeros
+        behind = np.clip(16 - length, 0, 7).astype(np.uint64) << np.uint64(3)
+        rest <<= behind
+        long = length > 8
+        wrong |= long & _not_digits(rest)
+        values = np.where(long, values * 10 ** np.clip(length - 8, 0, 8) + _number(rest), values)
+    values[length == 0] = -1
+    wrong[length == 0] = required
+    wrong |= length > 16
+    if wrong.any():
+        raise bad_value(block, name, int(np.argmax(wrong)))
+    return values
 
 
-def uuid_keys(file: TableFile, block: Block, name: str) -> np.ndarray:
+def _not_digits(words: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    found: np.ndarray = ((words + np.uint64(0x7676767676767676)) | words) & np.uint64(0x8080808080808080) != 0
+    return found
+
+
+def _number(digits: np.ndarray) -> np.ndarray:
+    """Return the number that eight digits spell, the first in the lowest byte.
+
+    By pairs, then fours, then eight: https://kholdstare.github.io/technical/2020/05/26/faster-integer-parsing.html
+    """
+    import numpy as np
+
+    pairs = (digits * np.uint64(10) + (digits >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
+    fours = (pairs * np.uint64(100) + (pairs >> np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
+    number: np.ndarray = (fours * np.uint64(10000) + (fours >> np.uint64(32))) & np.uint64(0xFFFFFFFF)
+    return number.astype(np.int64)
+
+
+def uuid_keys(block: Block, name: str) -> np.ndarray:
     """Return a 64-bit key for each UUID of a column: equal for equal text, and mixed from all its random bits.
 
     A row whose key is found by chance (one in 10^12 at a million kept) joins with nothing in the database.
@@ -75,125 +137,199 @@ def uuid_keys(file: TableFile, block: Block, name: str) -> np.ndarray:
         A value has not the 36 characters of a UUID.
     """
     import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
-    values = column(block, name)
-    rows = len(values)
-    well = pc.equal(pc.binary_length(values), 36)
-    if not pc.all(well, min_count=0).as_py():
-        raise _bad_value(file, block, name, pc.index(well, False).as_py())
-    start = np.frombuffer(values.buffers()[1], np.int32)[values.offset] if rows else 0
-    text = np.frombuffer(values.buffers()[2] or pa.py_buffer(b""), np.uint8)[start : start + 36 * rows].reshape(
-        rows, 36
-    )
-    parts = [np.ascontiguousarray(text[:, first : first + 8]).view(np.uint64)[:, 0] for first in (0, 9, 19, 28)]
-    key = np.zeros(rows, np.uint64)
-    for part in parts:
-        # The finaliser of MurmurHash3: https://github.com/aappleby/smhasher/wiki/MurmurHash3
-        key ^= part
+    starts, ends = block.field(name)
+    if (wrong := ends - starts != 36).any():
+        raise bad_value(block, name, int(np.argmax(wrong)))
+    key = _words(block, starts)
+    for place in (9, 19, 28):
+        key *= np.uint64(0x9E3779B97F4A7C15)
+        key += _words(block, starts + place)
+    # The finaliser of MurmurHash3: https://github.com/aappleby/smhasher/wiki/MurmurHash3
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
         key ^= key >> np.uint64(33)
-        key *= np.uint64(0xFF51AFD7ED558CCD)
-        key ^= key >> np.uint64(29)
+        key *= np.uint64(factor)
+    key ^= key >> np.uint64(33)
     return key
 
 
-def postgres_text(file: TableFile, block: Block, mask: pa.Array, report: TableReport) -> tuple[Any, int]:
-    """Return the rows that a mask keeps, checked, as COPY's text format, and how many they are.
+# -- in the rows that are kept -----------------------------------------------------------------------------------
+
+
+def kept_rows(block: Block, mask: np.ndarray) -> KeptRows:
+    """Return the rows where the mask is true, checked.
 
     Raises
     ------
     BadDump
         A kept value is not of its column's kind.
     """
-    import pyarrow.compute as pc
-
-    kinds = TABLES[file.table]
-    written = []
-    for name, kind in kinds.items():
-        values = pc.filter(column(block, name), mask)
-        if kind == "text":
-            values = _valid_text(file, block, name, mask, values, report)
-            values = pc.replace_substring(values, b"\\", b"\\\\")
-        else:
-            _check(file, block, name, mask, values)
-        written.append(pc.if_else(pc.equal(values, b""), b"\\N", values))
-    lines = pc.binary_join_element_wise(*written, b"\t")
-    ended = pc.binary_join_element_wise(lines, b"", b"\n")
-    if not len(ended):
-        return b"", 0
     import numpy as np
 
-    offsets = np.frombuffer(ended.buffers()[1], np.int32)
-    first, last = offsets[ended.offset], offsets[ended.offset + len(ended)]
-    return memoryview(ended.buffers()[2])[first:last], len(ended)
+    rows = np.flatnonzero(mask)
+    text = cut(block, rows)
+    replaced, example = 0, ""
+    if not text.isascii() or b"\r" in text or b"\0" in text:
+        text, replaced, example = _readable(block, rows, text)
+    typed = _typed(block, rows, text)
+    # In COPY's text format a backslash escapes, and nothing else does.
+    return KeptRows(text.replace(b"\\", b"\\\\"), typed, replaced, example)
 
 
-def _check(file: TableFile, block: Block, name: str, mask: pa.Array, values: pa.Array) -> None:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    kind = TABLES[file.table][name]
-    well = pc.match_substring_regex(values, _SHAPE[kind])
-    if name not in _KEYS[file.table]:
-        well = pc.or_(well, pc.equal(values, b""))
-    if not pc.all(well, min_count=0).as_py():
-        kept = pc.indices_nonzero(mask)
-        raise _bad_value(file, block, name, kept[pc.index(well, False).as_py()].as_py())
-    if kind == "date":
-        filled = pc.cast(pc.if_else(pc.equal(values, b""), pa.scalar(None, pa.binary()), values), pa.string())
-        try:
-            days = pc.cast(filled, pa.date32())
-        except pa.ArrowInvalid:
-            days = None
-        # Arrow takes the year 0, which neither Python nor PostgreSQL knows.
-        if days is None or pc.any(pc.starts_with(filled, "0000"), min_count=0).as_py():
-            kept = pc.indices_nonzero(mask).to_pylist()
-            raise _bad_value(file, block, name, kept[_first_bad_date(filled)])
+def cut(block: Block, rows: np.ndarray) -> bytes:
+    """Return some rows with the columns of ``TABLES`` alone, in that order."""
+    # Columns that lie side by side in the file are cut out as one piece.
+    runs: list[list[int]] = []
+    for place in map(block.header.index, TABLES[block.table]):
+        if runs and runs[-1][1] == place:
+            runs[-1][1] = place + 1
+        else:
+            runs.append([place, place + 1])
+    if runs == [[0, len(block.header)]] and len(rows) == block.rows:
+        return block.content[: block.ends[-1, -1] + 1] if len(rows) else b""
+    pieces = []
+    for first, behind in runs:
+        starts = block.field(block.header[first])[0][rows].tolist()
+        ends = block.ends[rows, behind - 1].tolist()
+        pieces.append([block.content[start:end] for start, end in zip(starts, ends, strict=True)])
+    lines = pieces[0] if len(pieces) == 1 else [b"\t".join(parts) for parts in zip(*pieces, strict=True)]
+    lines.append(b"")
+    return b"\n".join(lines)
 
 
-def _first_bad_date(values: pa.Array) -> int:
-    import datetime
-
-    for row, value in enumerate(values.to_pylist()):
-        try:
-            datetime.date.fromisoformat(value or "2000-01-01")
-        except ValueError:
-            return row
-    raise AssertionError("Arrow refused a date that Python takes")
-
-
-def _valid_text(
-    file: TableFile, block: Block, name: str, mask: pa.Array, values: pa.Array, report: TableReport
-) -> pa.Array:
-    """Return text as valid UTF-8 without NUL, which PostgreSQL cannot hold; what had to be replaced is counted."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
+def _readable(block: Block, rows: np.ndarray, text: bytes) -> tuple[bytes, int, str]:
+    """Replace what is not UTF-8 and what PostgreSQL's text cannot hold or would end a row; count the values."""
     try:
-        pc.cast(values, pa.string())
-        if not pc.any(pc.match_substring(values, b"\0"), min_count=0).as_py():
-            return values
-    except pa.ArrowInvalid:
+        text.decode()
+        if b"\r" not in text and b"\0" not in text:
+            return text, 0, ""
+    except UnicodeDecodeError:
         pass
-    mended = []
-    rows = pc.indices_nonzero(mask).to_pylist()
-    for row, value in zip(rows, values.to_pylist(), strict=True):
-        text = value.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}").encode()
-        if text != value:
-            report.not_utf8 += 1
-            report.not_utf8_example = report.not_utf8_example or (
-                f"{file.label}, line {block.first_line + row}, column {name}: {value!r}"
-            )
-        mended.append(text)
-    return pa.array(mended, pa.binary())
+    names = list(TABLES[block.table])
+    lines, replaced, example = [], 0, ""
+    for row, line in zip(rows.tolist(), text.split(b"\n"), strict=False):
+        values = line.split(b"\t")
+        for place, value in enumerate(values):
+            decoded = value.decode("utf-8", "replace").encode()
+            values[place] = decoded.replace(b"\r", _REPLACEMENT).replace(b"\0", _REPLACEMENT)
+            if values[place] != value:
+                replaced += 1
+                where = f"{block.label}, line {block.first_line + row}, column {names[place]}: {value!r}"
+                example = example or where
+        lines.append(b"\t".join(values))
+    return b"\n".join([*lines, b""]), replaced, example
 
 
-def _bad_value(file: TableFile, block: Block, name: str, row: int) -> BadDump:
-    value = column(block, name)[row].as_py().decode("utf-8", "replace")
-    kind = TABLES[file.table][name]
+def _typed(block: Block, rows: np.ndarray, text: bytes) -> pa.Table:
+    """Return the columns that are no text, converted; a value that cannot be is named."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    names = list(TABLES[block.table])
+    arrow = {
+        "integer": pa.int64(),
+        "number": pa.float64(),
+        "boolean": pa.bool_(),
+        "date": pa.date32(),
+        "ancestry": pa.binary(),
+        "uuid": pa.binary(),
+    }
+    kinds = {name: TABLES[block.table][name] for name in names if TABLES[block.table][name] != "text"}
+    if not len(rows):
+        return pa.table({name: pa.array([], arrow[kind]) for name, kind in kinds.items()})
+    try:
+        typed = parsed(text, names, {name: arrow[kind] for name, kind in kinds.items()})
+    except pa.ArrowInvalid as error:
+        raise _first_bad_value(block, rows) or _refused(block, error) from None
+    for name, kind in kinds.items():
+        values = typed[name]
+        well = [name not in _KEYS[block.table] or not values.null_count]
+        if kind in ("uuid", "ancestry"):
+            well.append(_all(pc.match_substring_regex(values, f"^({_SHAPE[kind].decode()})$")))
+        if kind == "number":
+            well.append(_all(pc.is_finite(values)))
+        if kind == "date":
+            # Arrow takes the year 0, which neither Python nor PostgreSQL knows.
+            well.append(_all(pc.greater_equal(values, pa.scalar(datetime.date.min))))
+        if not all(well):
+            raise _first_bad_value(block, rows) or AssertionError(f"nothing is wrong with {name}")
+    return typed.select([name for name, kind in kinds.items() if kind == "integer"])
+
+
+def parsed(text: bytes, names: list[str], kinds: dict[str, pa.DataType]) -> pa.Table:
+    """Return columns of tab-separated rows, null where blank.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        A value is not of its kind.
+    """
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+
+    return pa_csv.read_csv(
+        pa.BufferReader(text),
+        read_options=pa_csv.ReadOptions(column_names=names, use_threads=False, block_size=len(text) + 1),
+        parse_options=pa_csv.ParseOptions(
+            delimiter="\t",
+            quote_char=False,
+            double_quote=False,
+            escape_char=False,
+            newlines_in_values=False,
+            ignore_empty_lines=False,
+        ),
+        convert_options=pa_csv.ConvertOptions(
+            include_columns=list(kinds),
+            column_types=kinds,
+            null_values=[""],
+            strings_can_be_null=True,
+            true_values=["true", "t"],
+            false_values=["false", "f"],
+            check_utf8=False,
+        ),
+    )
+
+
+def _all(values: pa.ChunkedArray) -> bool:
+    import pyarrow.compute as pc
+
+    return bool(pc.all(values, min_count=0).as_py())
+
+
+def _first_bad_value(block: Block, rows: np.ndarray) -> BadDump | None:
+    for row in rows.tolist():
+        for name in list(TABLES[block.table]):
+            kind = TABLES[block.table][name]
+            value = block.value(name, row)
+            if kind != "text" and not _is(kind, value) and (value or name in _KEYS[block.table]):
+                return bad_value(block, name, row)
+    return None
+
+
+def _is(kind: str, value: bytes) -> bool:
+    if not re.fullmatch(_SHAPE[kind], value):
+        return False
+    if kind == "number":
+        return math.isfinite(float(value))
+    try:
+        return kind != "date" or bool(datetime.date.fromisoformat(value.decode()))
+    except ValueError:
+        return False
+
+
+def _refused(block: Block, error: Exception) -> BadDump:
+    return BadDump(
+        f"{block.label}, from line {block.first_line}: {error}",
+        "The file is damaged. Fetch it again, then type the same command.",
+    )
+
+
+def bad_value(block: Block, name: str, row: int) -> BadDump:
+    """Return the error that names a value which its column cannot hold."""
+    value = block.value(name, row).decode("utf-8", "replace")
+    kind = TABLES[block.table][name]
     what = "is blank" if not value else f"holds {value!r}, which is no {kind}"
     return BadDump(
-        f"{file.label}, line {block.first_line + row}: column '{name}' {what}.",
+        f"{block.label}, line {block.first_line + row}: column '{name}' {what}.",
         "The file is damaged. Fetch it again, then type the same command.",
     )

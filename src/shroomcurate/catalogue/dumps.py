@@ -1,28 +1,24 @@
-"""Read the open-data dump: find its tables, and stream their rows in blocks without unpacking anything to disk.
+"""Read the tables of the open-data dump in blocks of whole rows.
 
-The files are tab-separated with a header line, no quoting and no escaping (a quote or a backslash is data).
-Columns are mapped by the header; unknown columns and tables are passed over. A file is believed only when its
-gzip stream ends properly, its last line is whole and every row has as many fields as the header.
+The files are tab-separated with a header line, no quoting and no escaping (a quote or a backslash is data), so a field
+ends at the next tab or line feed and nowhere else: finding those is all the parsing there is, and rows that nobody
+wants are never converted. Columns are mapped by the header; unknown columns and tables are passed over. A file is
+believed only when its gzip stream ends properly, its last line is whole and every row has as many fields as the header.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import re
-import tarfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
-from shroomcurate.errors import BadDump, SourceMissing
+from shroomcurate.catalogue.sources import TableStream, named_damage
+from shroomcurate.errors import BadDump
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import numpy as np
 
 #: The columns each table must have, with the kind of value each holds.
 TABLES: dict[str, dict[str, str]] = {
@@ -58,190 +54,59 @@ TABLES: dict[str, dict[str, str]] = {
     "observers": {"observer_id": "integer", "login": "text", "name": "text"},
 }
 
-#: Bytes parsed at a time: large enough that a thread is busy for milliseconds, small enough that memory stays flat.
-BLOCK_BYTES = 8 << 20
+#: Bytes parsed at a time: few enough for a cache, enough that calling into Arrow costs little.
+BLOCK_BYTES = 4 << 20
 _PARSERS = 2
-_STRAY_RETURN = re.compile(rb"\r(?!\n)")
+
+#: Zero bytes behind the rows, so that eight bytes can be taken from wherever a field starts.
+_PADDING = bytes(40)
 _FETCH_AGAIN = "The file is damaged or was cut short. Fetch it again, then type the same command."
 
-
-@dataclass(frozen=True)
-class TableFile:
-    """One table of a dump, still packed: where it lies, its size in bytes, and how to name it to a person."""
-
-    table: str
-    path: Path
-    member: str | None = None
-    """Its name inside the tar bundle, when it lies in one."""
-
-    @property
-    def label(self) -> str:
-        """The file as a person would find it."""
-        return f"{self.path}:{self.member}" if self.member else str(self.path)
-
-
-@dataclass
-class Reading:
-    """What became known while a table was read; complete when the last block has been taken."""
-
-    rows: int = 0
-    sha256: str = ""
-    """Of the file as it lies on disk (inside a bundle: of the member)."""
-    bytes_read: int = field(default=0, repr=False)
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
 class Block:
-    """Rows of a table as an Arrow table of raw bytes, one column for each of ``TABLES``, blank for null."""
+    """Whole rows of a table.
 
-    rows: pa.Table
+    ``content`` is their bytes with padding behind; ``ends`` says where each field ends, shape (rows, fields).
+    """
+
+    table: str
+    label: str
+    header: tuple[str, ...]
+    content: bytes
+    ends: np.ndarray
     first_line: int
     """Line number in the file of the first row, counted from 1, the header being line 1."""
-    stray_returns: int = 0
-    """Carriage returns in the middle of a row, replaced by U+FFFD."""
-    stray_return_line: int = 0
-    """Line number of the first of them."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+        return len(self.ends)
+
+    def field(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return where a column's fields start and end in ``content``, one of each a row."""
+        import numpy as np
+
+        place = self.header.index(name)
+        if place:
+            return self.ends[:, place - 1] + 1, self.ends[:, place]
+        starts = np.empty(self.rows, np.int64)
+        starts[:1] = 0
+        starts[1:] = self.ends[:-1, -1] + 1
+        return starts, self.ends[:, 0]
+
+    def value(self, name: str, row: int) -> bytes:
+        """Return one field."""
+        starts, ends = self.field(name)
+        return self.content[starts[row] : ends[row]]
 
 
-# -- finding -----------------------------------------------------------------------------------------------------
+def read_blocks(table: TableStream, work: Callable[[Block], _Result]) -> Iterator[_Result]:
+    """Split a table into blocks and yield what ``work`` makes of each, in file order.
 
-
-def find_tables(source: Path) -> dict[str, TableFile]:
-    """Find the four tables in a folder of ``.csv`` or ``.csv.gz``, or in a ``.tar``/``.tar.gz`` bundle.
-
-    A folder is also looked into one level down, since the bucket keeps the files under ``metadata/`` and the bundle
-    under ``inaturalist-open-data-YYYYMMDD/``.
-
-    Raises
-    ------
-    SourceMissing
-        There is no such path, or a table is not in it.
-    BadDump
-        The bundle cannot be opened.
-    """
-    if not source.exists():
-        raise SourceMissing(
-            f"There is no {source}.",
-            "Name the folder that holds taxa.csv.gz, observations.csv.gz, photos.csv.gz and observers.csv.gz, "
-            "or the .tar.gz bundle: shroomcurate load-csvs FOLDER",
-        )
-    if source.name.endswith((".csv", ".csv.gz")):
-        raise SourceMissing(
-            f"{source} is one table; a load needs all four.",
-            f"Name their folder: shroomcurate load-csvs {source.parent}",
-        )
-    found = _tables_in_folder(source) if source.is_dir() else _tables_in_bundle(source)
-    missing = [table for table in TABLES if table not in found]
-    if missing:
-        names = ", ".join(f"{table}.csv.gz" for table in missing)
-        raise SourceMissing(
-            f"{source} holds no {names}.",
-            "A dump is four files: taxa, observations, photos and observers, each .csv or .csv.gz.",
-        )
-    return found
-
-
-def _tables_in_folder(folder: Path) -> dict[str, TableFile]:
-    places = [folder, *sorted(child for child in folder.iterdir() if child.is_dir())]
-    for place in places:
-        found: dict[str, TableFile] = {}
-        for table in TABLES:
-            for name in (f"{table}.csv.gz", f"{table}.csv"):
-                if (place / name).is_file():
-                    found.setdefault(table, TableFile(table, place / name))
-        if found:
-            return found
-    return {}
-
-
-def _tables_in_bundle(bundle: Path) -> dict[str, TableFile]:
-    found: dict[str, TableFile] = {}
-    with _named_damage(str(bundle)), _open_bundle(bundle) as archive:
-        for member in archive:
-            name = member.name.rsplit("/", 1)[-1]
-            table = name.removesuffix(".gz").removesuffix(".csv")
-            if table in TABLES and name in (f"{table}.csv", f"{table}.csv.gz"):
-                found[table] = TableFile(table, bundle, member.name)
-            if len(found) == len(TABLES):
-                break
-    return found
-
-
-# -- opening -----------------------------------------------------------------------------------------------------
-
-
-class _Hashed(io.RawIOBase):
-    """Passes bytes through, hashing and counting them."""
-
-    def __init__(self, source: IO[bytes], reading: Reading) -> None:
-        self._source = source
-        self._reading = reading
-        self._digest = hashlib.sha256()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._source.read(len(buffer))
-        buffer[: len(data)] = data
-        self._digest.update(data)
-        self._reading.bytes_read += len(data)
-        self._reading.sha256 = self._digest.hexdigest() if not data else self._reading.sha256
-        return len(data)
-
-
-def _open_bundle(bundle: Path) -> tarfile.TarFile:
-    from isal import igzip_threaded
-
-    if bundle.name.endswith(("gz", "tgz")):
-        return tarfile.open(fileobj=igzip_threaded.open(bundle, "rb"), mode="r|", ignore_zeros=False)
-    return tarfile.open(bundle, mode="r|")
-
-
-@contextmanager
-def _open_table(file: TableFile, reading: Reading) -> Iterator[IO[bytes]]:
-    """Give the unpacked bytes of a table as a stream."""
-    from isal import igzip
-
-    if file.member is None:
-        with file.path.open("rb") as raw:
-            hashed = io.BufferedReader(_Hashed(raw, reading), 1 << 20)
-            yield igzip.GzipFile(fileobj=hashed) if file.path.suffix == ".gz" else hashed
-        return
-    with _open_bundle(file.path) as archive:
-        for member in archive:
-            if member.name == file.member:
-                content = archive.extractfile(member) or io.BytesIO()
-                hashed = io.BufferedReader(_Hashed(content, reading), 1 << 20)
-                yield igzip.GzipFile(fileobj=hashed) if file.member.endswith(".gz") else hashed
-                return
-
-
-@contextmanager
-def _named_damage(label: str) -> Iterator[None]:
-    from isal import isal_zlib
-
-    inflate_error: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # its stub calls it an instance
-    try:
-        yield
-    except EOFError as error:
-        raise BadDump(f"{label} ends in the middle of its gzip stream.", _FETCH_AGAIN) from error
-    except (inflate_error, tarfile.TarError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise BadDump(f"{label} cannot be unpacked: {error}", _FETCH_AGAIN) from error
-
-
-# -- reading -----------------------------------------------------------------------------------------------------
-
-
-def read_blocks(file: TableFile, reading: Reading) -> Iterator[Block]:
-    """Yield a table's rows in file order, parsed ahead by a few threads; memory does not grow with the file.
-
-    Parameters
-    ----------
-    reading
-        Filled while blocks are taken.
+    A few threads work ahead; memory does not grow with the file.
 
     Raises
     ------
@@ -249,98 +114,81 @@ def read_blocks(file: TableFile, reading: Reading) -> Iterator[Block]:
         A needed column is missing, a row has another number of fields than the header, the last line is not whole,
         or the gzip stream is damaged or cut. The message names file, line, column and value.
     """
-    with (
-        _named_damage(file.label),
-        _open_table(file, reading) as stream,
-        ThreadPoolExecutor(_PARSERS, "parse") as pool,
-    ):
-        header = _read_header(file, stream)
+    with named_damage(table.label), ThreadPoolExecutor(_PARSERS, "parse") as pool:
+        header, returns = _read_header(table)
+
+        def parse(content: bytes, line: int) -> _Result:
+            return work(_split(table, header, content.replace(b"\r\n", b"\n") if returns else content, line))
+
         line = 2
-        ahead: deque[Future[Block]] = deque()
-        for content in _whole_lines(file, stream):
-            ahead.append(pool.submit(_parse, file, header, content, line))
+        ahead: deque[Future[_Result]] = deque()
+        for content in _whole_lines(table):
+            ahead.append(pool.submit(parse, content, line))
             line += content.count(b"\n")
-            if len(ahead) > _PARSERS + 1:
+            if len(ahead) > 2 * _PARSERS:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
-        reading.rows = line - 2
 
 
-def _read_header(file: TableFile, stream: IO[bytes]) -> list[str]:
-    line = stream.readline().removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}".encode())
+def _read_header(table: TableStream) -> tuple[tuple[str, ...], bool]:
+    """Return the header, and whether lines end with a carriage return as well."""
+    line = table.stream.readline().removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}".encode())
     header = line.decode("utf-8", "replace").rstrip("\r\n").split("\t")
-    for column in TABLES[file.table]:
+    for column in TABLES[table.table]:
         if column not in header:
             raise BadDump(
-                f"{file.label}, line 1: there is no column '{column}'; the header has: {', '.join(header)}.",
+                f"{table.label}, line 1: there is no column '{column}'; the header has: {', '.join(header)}.",
                 "This is not the iNaturalist open-data layout (tab-separated, with a header line). "
                 "Fetch the file again from the open-data bucket.",
             )
-    return header
+    return tuple(header), line.endswith(b"\r\n")
 
 
-def _whole_lines(file: TableFile, stream: IO[bytes]) -> Iterator[bytes]:
+def _whole_lines(table: TableStream) -> Iterator[bytes]:
     rest = b""
-    while content := stream.read(BLOCK_BYTES):
+    while content := table.stream.read(BLOCK_BYTES):
         cut = content.rfind(b"\n") + 1
         if cut:
-            yield rest + content[:cut]
+            yield b"".join((rest, memoryview(content)[:cut], _PADDING))
             rest = content[cut:]
         else:
             rest += content
     if rest:
-        raise BadDump(f"{file.label} ends in the middle of a line: {_shown(rest)}", _FETCH_AGAIN)
+        raise BadDump(f"{table.label} ends in the middle of a line: {_shown(rest)}", _FETCH_AGAIN)
 
 
-def _parse(file: TableFile, header: list[str], content: bytes, first_line: int) -> Block:
-    import pyarrow as pa
-    import pyarrow.csv as pa_csv
+def _split(table: TableStream, header: tuple[str, ...], content: bytes, first_line: int) -> Block:
+    import numpy as np
 
-    # Arrow would end the row there.
-    stray, stray_line = 0, 0
-    if content.count(b"\r") != content.count(b"\r\n"):
-        first = _STRAY_RETURN.search(content)
-        stray_line = first_line + content.count(b"\n", 0, first.start() if first else 0)
-        content, stray = _STRAY_RETURN.subn("\N{REPLACEMENT CHARACTER}".encode(), content)
-    wrong: list[Any] = []
+    characters = np.frombuffer(content, np.uint8)
+    breaks = characters == ord("\n")
+    lines = int(np.count_nonzero(breaks))
+    breaks |= characters == ord("\t")
+    ends = np.flatnonzero(breaks)
+    if len(ends) == lines * len(header):
+        fields = ends.reshape(lines, len(header))
+        if (characters[fields[:, -1]] == ord("\n")).all():
+            return Block(table.table, table.label, header, content, fields, first_line)
+    for number, row in enumerate(content[: -len(_PADDING)].split(b"\n")):
+        found = row.count(b"\t") + 1
+        if found != len(header):
+            raise BadDump(
+                f"{table.label}, line {first_line + number}: {found} fields where the header has {len(header)}: "
+                f"{_shown(row)}",
+                _FETCH_AGAIN,
+            )
+    raise AssertionError("the rows are whole after all")
 
-    def keep_first(row: Any) -> str:
-        wrong.append(row)
-        return "error"
 
-    # An extra column gets a name of its own, so that two unknown columns of one name cannot collide.
-    names = [name if name in TABLES[file.table] else f"#{number}" for number, name in enumerate(header)]
-    try:
-        rows = pa_csv.read_csv(
-            pa.BufferReader(content),
-            read_options=pa_csv.ReadOptions(column_names=names, use_threads=False, block_size=len(content) + 1),
-            parse_options=pa_csv.ParseOptions(
-                delimiter="\t",
-                quote_char=False,
-                double_quote=False,
-                escape_char=False,
-                newlines_in_values=False,
-                ignore_empty_lines=False,
-                invalid_row_handler=keep_first,
-            ),
-            convert_options=pa_csv.ConvertOptions(
-                include_columns=list(TABLES[file.table]),
-                column_types={name: pa.binary() for name in TABLES[file.table]},
-                check_utf8=False,
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        if not wrong:
-            raise BadDump(f"{file.label}, from line {first_line}: {error}", _FETCH_AGAIN) from error
-        row = wrong[0]
-        line = first_line + row.number - 1
-        raise BadDump(
-            f"{file.label}, line {line}: {row.actual_columns} fields where the header has {row.expected_columns}: "
-            f"{_shown(row.text.encode())}",
-            _FETCH_AGAIN,
-        ) from error
-    return Block(rows, first_line, stray, stray_line)
+def join(blocks: Sequence[Block]) -> Block:
+    """Return the rows of several blocks, one after the other as they were read, as one block."""
+    import numpy as np
+
+    contents = [block.content[: -len(_PADDING)] for block in blocks]
+    before = np.cumsum([0, *map(len, contents)])
+    ends = [block.ends + offset for block, offset in zip(blocks, before.tolist(), strict=False)]
+    return replace(blocks[0], content=b"".join([*contents, _PADDING]), ends=np.concatenate(ends))
 
 
 def _shown(content: bytes) -> str:

@@ -3,58 +3,104 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shroomcurate.catalogue.columns import column
-from shroomcurate.catalogue.dumps import Block, TableFile
+from shroomcurate.catalogue.columns import cut, integers, parsed
+from shroomcurate.catalogue.dumps import TABLES, Block
+from shroomcurate.catalogue.keys import KeySet
 from shroomcurate.errors import BadDump, NothingMatches
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
     import pyarrow as pa
 
 
-def refuse_repeated(file: TableFile, whole: Block, ids: pa.Array) -> None:
-    """Refuse a table that has a taxon twice: its photos would be counted twice, and which row is right is unknown.
+@dataclass(frozen=True)
+class Taxa:
+    """Which taxa a load keeps."""
+
+    roots: list[int] | None
+    """Ids of the taxa whose branches are kept; None: all."""
+    known: KeySet
+    """All taxa of the dump."""
+    below: KeySet
+    """The roots and what lies below them."""
+    rows: np.ndarray
+    """Which rows of the table are kept: those below, and those above the roots for their names."""
+
+
+def choose_taxa(whole: Block, wanted: Sequence[str] | None) -> Taxa:
+    """Find the branches that are wanted in the table of taxa.
+
+    Parameters
+    ----------
+    whole
+        The table as one block.
+    wanted
+        Names or ids of taxa; None for all.
 
     Raises
     ------
     BadDump
-        Names the line of the second row.
+        A taxon stands there twice, or has no id.
+    NothingMatches
+        A wanted taxon is not there, or several have its name.
     """
     import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    values = ids.to_numpy(zero_copy_only=False)
-    order = np.argsort(values, kind="stable")
-    again = order[1:][values[order[1:]] == values[order[:-1]]]
+    ids = integers(whole, "taxon_id", required=True)
+    _refuse_repeated(whole, ids)
+    known = KeySet(ids)
+    if wanted is None:
+        return Taxa(None, known, known, np.ones(whole.rows, bool))
+    # Arrow would end a row at a carriage return.
+    text = cut(whole, np.arange(whole.rows)).replace(b"\r", b" ")
+    taxa = parsed(text, list(TABLES["taxa"]), dict.fromkeys(("ancestry", "name", "active"), pa.binary()))
+    roots = sorted({_root(taxa, ids, name) for name in wanted})
+    ancestry = pc.fill_null(taxa["ancestry"], b"")
+    slashed = pc.binary_join_element_wise(b"", ancestry, b"", b"/")  # whole ids: 47169 is not in 471690
+    below = np.isin(ids, roots)
+    for root in roots:
+        below |= pc.match_substring(slashed, f"/{root}/").to_numpy()
+    above = {taxon_id for root in roots for taxon_id in _ancestors(taxa, ids, root)}
+    return Taxa(roots, known, KeySet(ids[below]), below | np.isin(ids, sorted(above)))
+
+
+def _refuse_repeated(whole: Block, ids: np.ndarray) -> None:
+    """Refuse a table that has a taxon twice: its photos would be counted twice, and which row is right is unknown."""
+    import numpy as np
+
+    order = np.argsort(ids, kind="stable")
+    again = order[1:][ids[order[1:]] == ids[order[:-1]]]
     if len(again):
         row = int(again.min())
         raise BadDump(
-            f"{file.label}, line {whole.first_line + row}: taxon_id {values[row]} stands there a second time.",
+            f"{whole.label}, line {whole.first_line + row}: taxon_id {ids[row]} stands there a second time.",
             "The file is damaged. Fetch it again, then type the same command.",
         )
 
 
-def root_id(whole: Block, ids: pa.Array, wanted: str) -> int:
-    """Return the id of the taxon with a name or id; of several with one name, the one that is active.
-
-    Raises
-    ------
-    NothingMatches
-        There is none, or several are left.
-    """
+def _root(taxa: pa.Table, ids: np.ndarray, wanted: str) -> int:
+    """Return the id of the taxon with a name or id; of several with one name, the one that is active."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if re.fullmatch(r"[0-9]+", wanted):
-        # PostgreSQL's and Arrow's ids have 18 digits at most.
-        found = ids.filter(pc.equal(ids, int(wanted))).to_pylist() if len(wanted) <= 18 else []
+        # The dump's ids have 16 digits at most.
+        found = ids[ids == int(wanted)] if len(wanted) <= 16 else ids[:0]
     else:
-        named = pc.equal(column(whole, "name"), wanted.encode())
-        active = pc.and_(named, pc.is_in(column(whole, "active"), pa.array([b"true", b"t"])))
-        found = ids.filter(active).to_pylist() or ids.filter(named).to_pylist()
+        named = pc.fill_null(pc.equal(taxa["name"], wanted.encode()), False)
+        active = pc.and_(named, pc.is_in(taxa["active"], pa.array([b"true", b"t"])))
+        found = ids[active.to_numpy()]
+        found = found if len(found) else ids[named.to_numpy()]
     if len(found) == 1:
         return int(found[0])
-    if found:
+    if len(found):
         raise NothingMatches(
             f"--taxon {wanted!r} names {len(found)} taxa: {', '.join(map(str, sorted(found)))}.",
             f"Give the id of the one you mean: --taxon {found[0]}",
@@ -65,9 +111,7 @@ def root_id(whole: Block, ids: pa.Array, wanted: str) -> int:
     )
 
 
-def ancestors(whole: Block, ids: pa.Array, taxon_id: int) -> list[int]:
+def _ancestors(taxa: pa.Table, ids: np.ndarray, taxon_id: int) -> list[int]:
     """Return the ids of the taxa above a taxon, the root of all first."""
-    import pyarrow.compute as pc
-
-    line = column(whole, "ancestry")[pc.index(ids, taxon_id).as_py()].as_py()
-    return [int(part) for part in re.findall(r"\b[0-9]{1,18}\b", line.decode("utf-8", "replace"))]
+    line = taxa["ancestry"][int((ids == taxon_id).argmax())].as_py() or b""
+    return [int(part) for part in re.findall(r"\b[0-9]{1,16}\b", line.decode("utf-8", "replace"))]

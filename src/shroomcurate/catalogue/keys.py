@@ -1,0 +1,124 @@
+"""Sets of ids and of UUIDs that hold millions and answer for a whole block at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+#: Bytes of a table of marks, at least and at most: 16 for each key in it, where that is possible.
+_SMALLEST, _LARGEST = 1 << 24, 1 << 29
+
+_PAGE_BITS = 24
+
+
+def _table(keys: int) -> np.ndarray:
+    import numpy as np
+
+    size = 1 << max(16 * keys - 1, 1).bit_length()
+    return np.zeros(min(max(size, _SMALLEST), _LARGEST), bool)
+
+
+class KeySet:
+    """A set of 64-bit keys, made once: marks by their low bits answer for most keys, a sorted array for the rest.
+
+    Parameters
+    ----------
+    keys
+        Integers of any kind, none negative.
+    """
+
+    def __init__(self, keys: np.ndarray) -> None:
+        import numpy as np
+
+        self._sorted = np.unique(keys.astype(np.uint64))
+        self._marks = _table(len(self._sorted))
+        self._low = np.uint64(len(self._marks) - 1)
+        self._marks[self._sorted & self._low] = True
+        # With every key below the table's size, its mark is its own.
+        self._exact = not len(self._sorted) or self._sorted[-1] <= self._low
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    def has(self, keys: np.ndarray) -> np.ndarray:
+        """Return which keys are in the set; negative ones never are."""
+        import numpy as np
+
+        unsigned = keys.view(np.uint64)
+        found: np.ndarray = self._marks[unsigned & self._low]
+        if self._exact:
+            found &= unsigned <= self._low
+            return found
+        candidates = np.flatnonzero(found)
+        wanted = unsigned[candidates]
+        place = np.minimum(np.searchsorted(self._sorted, wanted), len(self._sorted) - 1)
+        found[candidates] = self._sorted[place] == wanted
+        return found
+
+
+class Marks:
+    """A growing set of 64-bit keys that takes no more room for it: it knows for sure what is *not* in it.
+
+    Threads may add at once.
+
+    Parameters
+    ----------
+    expected
+        How many keys are expected; the share of false hits stays near a sixteenth up to 32 million keys.
+    """
+
+    def __init__(self, expected: int) -> None:
+        import numpy as np
+
+        self._marks = _table(expected)
+        self._low = np.uint64(len(self._marks) - 1)
+
+    def add(self, keys: np.ndarray) -> None:
+        """Add keys."""
+        self._marks[keys & self._low] = True
+
+    def has(self, keys: np.ndarray) -> np.ndarray:
+        """Return which keys may be in the set."""
+        found: np.ndarray = self._marks[keys & self._low]
+        return found
+
+
+class Bits:
+    """A growing set of ids, exact, of a bit each: 2 MiB for every 16 million ids that lie together."""
+
+    def __init__(self) -> None:
+        self._pages: dict[int, np.ndarray] = {}
+
+    def add(self, ids: np.ndarray) -> None:
+        """Add ids, none negative."""
+        while len(ids):
+            number = int(ids[0]) >> _PAGE_BITS
+            here = ids >> _PAGE_BITS == number
+            self._add_to_page(number, ids[here] & ((1 << _PAGE_BITS) - 1))
+            ids = ids[~here]
+
+    def _add_to_page(self, number: int, places: np.ndarray) -> None:
+        import numpy as np
+
+        if number not in self._pages:
+            self._pages[number] = np.zeros(1 << (_PAGE_BITS - 3), np.uint8)
+        first, last = int(places.min()) >> 3, int(places.max()) >> 3
+        if last - first > 16 * len(places):
+            np.bitwise_or.at(self._pages[number], places >> 3, (1 << (places & 7)).astype(np.uint8))
+            return
+        # Photos are numbered as they come, so those of a block lie close together: set them as one piece.
+        piece = np.zeros((last - first + 1) * 8, bool)
+        piece[places - first * 8] = True
+        self._pages[number][first : last + 1] |= np.packbits(piece, bitorder="little")
+
+    def common(self, other: Bits) -> np.ndarray:
+        """Return the ids that are in both sets, in order."""
+        import numpy as np
+
+        found = [np.empty(0, np.int64)]
+        for number in sorted(self._pages.keys() & other._pages.keys()):
+            both = np.unpackbits(self._pages[number] & other._pages[number], bitorder="little")
+            found.append(np.flatnonzero(both) + (number << _PAGE_BITS))
+        return np.concatenate(found)

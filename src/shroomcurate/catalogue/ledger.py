@@ -1,0 +1,189 @@
+"""The books of the catalogue: what was loaded, when, from where; who loads now; and the swap of the new for the old."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shroomcurate import __version__
+from shroomcurate.catalogue.server import CATALOGUE, INCOMING, sql_file
+from shroomcurate.errors import BadDump, Busy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+    from shroomcurate.catalogue.sources import PackedFile
+
+#: One load at a time in a database. Any fixed number; this one spells 'shroom' in ASCII.
+_LOCK = 0x7368726F6F6D
+
+
+@dataclass
+class TableReport:
+    """What became of one table's rows."""
+
+    read: int = 0
+    kept: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Reason -> rows."""
+    not_utf8: int = 0
+    """Values whose bytes are not UTF-8, or hold a NUL or a carriage return; U+FFFD stands in their place."""
+    not_utf8_example: str = ""
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """A file of the dump as it was: size in bytes, time of change or ETag, hash."""
+
+    place: str
+    bytes: int
+    stamp: str
+    sha256: str
+
+
+@dataclass
+class LoadReport:
+    """What a load did. ``facts`` are the numbers of ``sql/check/facts.sql``."""
+
+    source: str
+    fingerprint: str
+    """Equal when files, scope and schema are."""
+    taxa: list[int] | None
+    """Ids of the taxa whose branches were kept; None: all."""
+    quality: str
+    asked: list[str] | None
+    """The same taxa as they were typed."""
+    schema: str
+    """Hash of the SQL that made the tables."""
+    files: list[FileReport]
+    tables: dict[str, TableReport]
+    facts: dict[str, int]
+    changes: dict[str, int] | None = None
+    """Against the load before: kind of change -> rows; None when that was not asked."""
+    already_loaded: bool = False
+    """The same dump was in the catalogue, and nothing was done."""
+
+
+def schema_hash() -> str:
+    """Return a hash of the SQL files that make a catalogue, so that another version's is not taken for ours."""
+    text = "".join(sql_file(f"schema/{name}.sql").read_text(encoding="utf-8") for name in ("tables", "finish"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def new_report(
+    *,
+    source: str,
+    taxa: list[int] | None,
+    quality: str,
+    asked: list[str] | None,
+    files: list[FileReport],
+    tables: dict[str, TableReport],
+    facts: dict[str, int],
+) -> LoadReport:
+    """Return the report of a load, with the fingerprint of the catalogue it made."""
+    schema = schema_hash()
+    identity = json.dumps([[file.sha256 for file in files], taxa, quality, schema])
+    fingerprint = hashlib.sha256(identity.encode()).hexdigest()
+    return LoadReport(source, fingerprint, taxa, quality, asked, schema, files, tables, facts)
+
+
+def is_the_same(last: LoadReport, files: Sequence[PackedFile], asked: list[str] | None, quality: str) -> bool:
+    """Return whether a load would make the catalogue that is there.
+
+    Files that kept their size and time of change (or ETag) are taken for the same; those that kept only their size
+    are hashed.
+    """
+    if [last.asked, last.quality, last.schema] != [asked, quality, schema_hash()]:
+        return False
+    then = {file.place.rsplit("/", 1)[-1]: file for file in last.files}
+    if sorted((file.name, file.bytes) for file in files) != sorted((name, file.bytes) for name, file in then.items()):
+        return False
+    for file in files:
+        before = then[file.name]
+        if file.stamp != before.stamp or (file.place != before.place and not file.is_remote):
+            if file.is_remote or not before.sha256:
+                return False
+            with Path(file.place).open("rb") as content:
+                if hashlib.file_digest(content, "sha256").hexdigest() != before.sha256:
+                    return False
+    return True
+
+
+def take_lock(connection: Connection) -> None:
+    """Be the one load of this database until the transaction ends.
+
+    Raises
+    ------
+    Busy
+        Another one is under way; names its process.
+    """
+    if connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({_LOCK})").scalar_one():
+        return
+    holder = connection.exec_driver_sql(
+        "SELECT application_name FROM pg_locks JOIN pg_stat_activity USING (pid) "
+        f"WHERE locktype = 'advisory' AND (classid::bigint << 32 | objid::bigint) = {_LOCK} AND granted"
+    ).scalar()
+    raise Busy(
+        f"Another load is under way: {holder or 'it has just ended'}.",
+        "Wait for it to end, then type the same command again.",
+    )
+
+
+def last_load(connection: Connection) -> LoadReport | None:
+    """Return the report of the load that made the catalogue in use; None where there is none that we can read."""
+    if connection.exec_driver_sql("SELECT to_regclass(%s)", (f"{CATALOGUE}.photos",)).scalar() is None:
+        return None
+    row: Any = connection.exec_driver_sql(
+        "SELECT report FROM shroomcurate.load_ledger ORDER BY load_id DESC LIMIT 1"
+    ).scalar()
+    try:
+        tables = {name: TableReport(**table) for name, table in row["tables"].items()}
+        return LoadReport(**{**row, "tables": tables, "files": [FileReport(**file) for file in row["files"]]})
+    except (TypeError, KeyError):
+        return None
+
+
+def refuse_half_a_dump(last: LoadReport | None, now: LoadReport) -> None:
+    """Refuse a dump that was probably cut short upstream.
+
+    Raises
+    ------
+    BadDump
+        A table has less than half of the rows it had in the load before.
+    """
+    for name, table in now.tables.items():
+        then = last.tables[name].read if last else 0
+        if table.read * 2 < then:
+            raise BadDump(
+                f"{name} has {table.read:,} rows, less than half of the {then:,} of the load before: "
+                "the dump was probably cut short.",
+                "Fetch the dump again. If this is what you want, add --force. The old catalogue stays in use.",
+            )
+
+
+def swap(connection: Connection, report: LoadReport) -> None:
+    """Put the incoming schema in the catalogue's place and write the report into the ledger."""
+    # First of all, so that a reader who holds the ledger keeps the whole catalogue, and one who waits for it sees
+    # the new one.
+    connection.exec_driver_sql("LOCK TABLE shroomcurate.load_ledger IN ACCESS EXCLUSIVE MODE")
+    values: tuple[Any, ...] = (
+        __version__,
+        report.source,
+        report.fingerprint,
+        report.taxa,
+        report.quality,
+        json.dumps(asdict(report), sort_keys=True),
+    )
+    connection.exec_driver_sql(
+        "INSERT INTO shroomcurate.load_ledger (version, source, fingerprint, taxa, quality, report) "
+        "VALUES (%s, %s, %s, %s, %s, %s)",
+        values,
+    )
+    connection.exec_driver_sql(
+        f"DROP SCHEMA IF EXISTS {CATALOGUE} CASCADE; ALTER SCHEMA {INCOMING} RENAME TO {CATALOGUE}"
+    )
