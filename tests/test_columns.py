@@ -15,7 +15,7 @@ from shroomcurate.catalogue.keys import Bits, KeySet, Marks
 from shroomcurate.catalogue.sources import PackedFile, TableStream
 from shroomcurate.errors import BadDump
 
-STREAM = TableStream("observers", "observers.csv", None, PackedFile("", 0, ""))  # type: ignore[arg-type]
+STREAM = TableStream("observers", "observers.csv", None, PackedFile("", 0, ""), 0)  # type: ignore[arg-type]
 
 
 def block(*rows: tuple[str, ...], header: tuple[str, ...] = ("observer_id", "login", "name"), line: int = 2) -> Block:

@@ -19,15 +19,16 @@ import sqlalchemy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shroomcurate.catalogue import dumps, ledger
+from shroomcurate.catalogue import dumps, ledger, space
 from shroomcurate.catalogue.ledger import LoadReport
 from shroomcurate.catalogue.load import LoadOptions, load_csvs
 from shroomcurate.dataset import Dataset
-from shroomcurate.errors import BadDump, BadOption, Busy, DatabaseUnreachable, NothingMatches
+from shroomcurate.errors import BadDump, BadOption, Busy, DatabaseUnreachable, DiskFull, NothingMatches
 from shroomcurate.select import QueryOptions, query
 from tests.dumps import (
     AMANITA,
     BASIDIOMYCOTA,
+    BOLETUS,
     EDULIS,
     GUESSOWII,
     HEADERS,
@@ -365,6 +366,83 @@ def test_a_catalogue_of_another_versions_schema_is_not_taken_for_the_same(
     load(dump, tmp_path, database_url)
     monkeypatch.setattr(ledger, "schema_hash", lambda: "another")
     assert not load_csvs(LoadOptions(tmp_path / "dump"), database_url).already_loaded
+
+
+def changes(rows_of: Rows) -> dict[str, list[tuple[Any, ...]]]:
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for row in rows_of("SELECT * FROM changes ORDER BY photo_id, observation_uuid, taxon_id"):
+        about = row["photo_id"] or row["taxon_id"] or str(row["observation_uuid"])
+        found.setdefault(row["change"], []).append((about, row["before"], row["after"]))
+    return found
+
+
+def test_a_diff_tells_what_changed_since_the_load_before(tmp_path: Path, database_url: str, rows_of: Rows) -> None:
+    before = Dump()
+    before.photographed(MUSCARIA, 8, first=1)
+    before.photographed(VAGINATA, 2, first=20)
+    load(before, tmp_path, database_url)
+    after = Dump()
+    after.taxon(7000, f"48460/47170/47169/{AMANITA}", "10", "species", "Amanita nova")
+    for row in after.rows["taxa"]:
+        if row["taxon_id"] == VAGINATA:
+            row["active"] = "false"
+        if row["taxon_id"] == EDULIS:
+            row["name"] = "Boletus edulis s.str."
+        if row["taxon_id"] == HYBRID:
+            row["ancestry"] = "48460/47170/47169"
+    after.observation(1)  # its photo is gone
+    after.observation(2, quality_grade="needs_id")
+    after.photo(2, 2)  # in the dump, but not kept
+    after.observation(3, OAK)
+    after.photo(3, 3)
+    after.observation(4)
+    after.photo(4, 4, license="CC0")
+    after.observation(5, EDULIS)
+    after.photo(5, 5)
+    after.photographed(MUSCARIA, 3, first=6)
+    after.photographed(MUSCARIA, 1, first=30)
+    after.observation(20, 7000)
+    after.photo(20, 20)
+    after.observation(21, 7000)
+    after.photo(21, 21)
+    report = load(after, tmp_path, database_url, diff=True)
+    assert changes(rows_of) == {
+        "photo_gone": [(1, "CC-BY", None)],
+        "photo_not_kept": [(2, "CC-BY", None), (3, "CC-BY", None)],
+        "photo_added": [(30, None, "CC-BY")],
+        "photo_relicensed": [(4, "CC-BY", "CC0")],
+        "observation_reidentified": [(EDULIS, "Amanita muscaria", "Boletus edulis s.str.")],
+        "taxon_swapped": [(VAGINATA, 'Amanita "vaginata"', "Amanita nova")],
+        "taxon_renamed": [(EDULIS, "Boletus edulis", "Boletus edulis s.str.")],
+        "taxon_moved": [(HYBRID, f"48460/47170/47169/{BOLETUS}", "48460/47170/47169")],
+    }
+    assert report.changes == {kind: len(rows) for kind, rows in changes(rows_of).items()}
+    # The same dump again: what it changed is still known.
+    again = load_csvs(LoadOptions(tmp_path / "dump", diff=True), database_url)
+    assert again.already_loaded
+    assert again.changes == report.changes
+
+
+def test_a_diff_has_nothing_to_say_about_another_scope_or_a_first_load(
+    dump: Dump, tmp_path: Path, database_url: str
+) -> None:
+    assert load(dump, tmp_path, database_url, diff=True).changes is None
+    assert load(dump, tmp_path, database_url, diff=True, quality="any").changes is None
+    assert load(dump, tmp_path, database_url, diff=True, quality="any", force=True).changes == {}
+
+
+def test_a_catalogue_without_room_is_refused_before_its_rows_are_written(
+    dump: Dump, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHROOMCURATE_HOME", str(tmp_path / "home"))
+    dump.photographed(EDULIS, 1000, first=100)
+    folder = dump.write(tmp_path / "dump")
+    disk = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: disk._replace(free=500_000))
+    with pytest.raises(DiskFull, match=r"needs about 0\.001 GB in .*home, and 0\.000 GB are free"):
+        load_csvs(LoadOptions(folder))
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: disk._replace(free=50_000_000))
+    assert load_csvs(LoadOptions(folder)).tables["photos"].kept == 1003
 
 
 def test_a_second_load_says_who_holds_the_lock(dump: Dump, tmp_path: Path, database_url: str) -> None:

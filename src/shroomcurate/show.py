@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shroomcurate.training import BaselineSummary
 
 
-def load_csvs(terminal: Terminal, report: LoadReport) -> None:
+def load_csvs(terminal: Terminal, report: LoadReport, *, diff: bool) -> None:
     """Show what was read, kept and left out, table by table."""
     rows = [(name, table.read, table.kept, _reasons(table.left_out)) for name, table in report.tables.items()]
     terminal.table("Loaded", ("table", "rows read", "kept", "left out"), rows)
@@ -31,6 +31,13 @@ def load_csvs(terminal: Terminal, report: LoadReport) -> None:
     for name, table in report.tables.items():
         if table.not_utf8:
             terminal.say(f"{name}: {table.not_utf8:,} values are not UTF-8, such as {escape(table.not_utf8_example)}")
+    if report.changes is not None:
+        terminal.counts("Changed since the load before", ("change", "rows"), report.changes)
+        terminal.say("Each one is a row of the table inaturalist.changes.")
+    elif diff:
+        terminal.say("There is nothing to compare with: no load before, or one that kept other taxa or grades.")
+    if report.already_loaded:
+        terminal.say("This dump is in the catalogue already: nothing was done. --force loads it again.")
     terminal.result(report)
 
 

@@ -113,6 +113,15 @@ class Bits:
         piece[places - first * 8] = True
         self._pages[number][first : last + 1] |= np.packbits(piece, bitorder="little")
 
+    def has(self, ids: list[int]) -> list[int]:
+        """Return those of the ids that are in the set."""
+        places = ((number, number >> _PAGE_BITS, number & ((1 << _PAGE_BITS) - 1)) for number in ids)
+        return [
+            number
+            for number, page, place in places
+            if page in self._pages and self._pages[page][place >> 3] >> (place & 7) & 1
+        ]
+
     def common(self, other: Bits) -> np.ndarray:
         """Return the ids that are in both sets, in order."""
         import numpy as np

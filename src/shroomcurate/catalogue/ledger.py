@@ -68,6 +68,11 @@ class LoadReport:
     already_loaded: bool = False
     """The same dump was in the catalogue, and nothing was done."""
 
+    @property
+    def scope(self) -> tuple[list[int] | None, str, str]:
+        """What was kept of the dump, and in which tables: catalogues of one scope can be compared."""
+        return self.taxa, self.quality, self.schema
+
 
 def schema_hash() -> str:
     """Return a hash of the SQL files that make a catalogue, so that another version's is not taken for ours."""

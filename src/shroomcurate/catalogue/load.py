@@ -22,11 +22,13 @@ from shroomcurate.catalogue.roots import Taxa, choose_taxa
 from shroomcurate.catalogue.server import INCOMING, connect, run_file, sql_file
 from shroomcurate.catalogue.sift import Sifted, sift_observations, sift_observers, sift_photos, sift_taxa
 from shroomcurate.catalogue.sources import Dump, TableStream, find_dump, open_tables
+from shroomcurate.catalogue.space import refuse_without_room
 from shroomcurate.errors import BadDump, BadOption, NothingMatches
 from shroomcurate.home import home
 from shroomcurate.progress import Progress, silent
 
 if TYPE_CHECKING:
+    import numpy as np
     from sqlalchemy import Connection
 
 #: Bytes of a row of observations, unpacked: what tells how many there may be.
@@ -48,6 +50,8 @@ class LoadOptions:
     all_taxa: bool = False
     force: bool = False
     """Accept a dump with less than half of the rows of the load before, and load the same one again."""
+    diff: bool = False
+    """Compare with the catalogue before, which takes a while."""
 
     def __post_init__(self) -> None:
         if self.quality not in QUALITIES:
@@ -101,6 +105,8 @@ def load_csvs(options: LoadOptions, database_url: str | None = None, progress: P
             report = filling.report(dump)
             if not options.force:
                 ledger.refuse_half_a_dump(last, report)
+            if options.diff and last and last.scope == report.scope:
+                report.changes = filling.changes()
             ledger.swap(connection, report)
     return report
 
@@ -159,6 +165,17 @@ class _Filling:
             facts={name: int(value) for name, value in facts.mappings().one().items()},
         )
 
+    def changes(self) -> dict[str, int]:
+        """Fill the table of changes against the catalogue in use; return kind of change -> rows."""
+        run_file(self._connection, "check/changes.sql")
+        run = self._connection.exec_driver_sql
+        gone = [row.photo_id for row in run("SELECT photo_id FROM changes WHERE change = 'photo_gone'")]
+        still = self._other_photos.has(gone)
+        run("UPDATE changes SET change = 'photo_not_kept' WHERE change = 'photo_gone' AND photo_id = ANY(%s)", (still,))
+        return {
+            row.change: row.rows for row in run("SELECT change, count(*) AS rows FROM changes GROUP BY 1 ORDER BY 1")
+        }
+
     def _take_taxa(self, table: TableStream) -> None:
         blocks = list(read_blocks(table, lambda block: block))
         if not blocks:
@@ -170,14 +187,15 @@ class _Filling:
     def _take_observations(self, table: TableStream) -> None:
         import numpy as np
 
-        packing = 1 if table.size else 3  # gzip makes this table about a third
-        self._seen = Marks((table.size or table.packed.bytes * packing) // _OBSERVATION_BYTES)
-        keys = [np.empty(0, np.uint64)]
+        self._seen = Marks(table.bytes // _OBSERVATION_BYTES)
+        keys: list[np.ndarray] = []
         work = partial(sift_observations, taxa=self._taxa, quality=self._options.quality, seen=self._seen)
         for sifted in self._sifted(table, work):
-            if not self._everything:
-                keys.append(sifted.keys)
-        self._observations = None if self._everything else KeySet(np.concatenate(keys))
+            if not keys and self._folder:
+                first = sifted.kept.typed.num_rows
+                refuse_without_room(self._folder, max(first, first * table.bytes / sifted.bytes))
+            keys.append(np.empty(0, np.uint64) if self._everything else sifted.keys)
+        self._observations = None if self._everything else KeySet(np.concatenate([np.empty(0, np.uint64), *keys]))
 
     def _take_photos(self, table: TableStream) -> None:
         import numpy as np

@@ -75,8 +75,8 @@ class TableStream:
     label: str
     stream: IO[bytes]
     packed: PackedFile
-    size: int | None = None
-    """Unpacked bytes, where they are known beforehand."""
+    bytes: int
+    """Unpacked; where only the packed size is known, three times that, as gzip makes of these tables."""
 
 
 # -- finding -----------------------------------------------------------------------------------------------------
@@ -234,8 +234,7 @@ def open_tables(dump: Dump) -> Iterator[TableStream]:
     for table in NEEDS:
         file = dump.tables[table]
         with named_damage(file.place), _opened(file) as stream:
-            size = None if file.name.endswith(".gz") else file.bytes
-            yield TableStream(table, file.place, _unpacked(stream, file.name), file, size)
+            yield _table_stream(table, file.place, stream, file.name, file, file.bytes)
             # A gzip file may end before the file does.
             while stream.read(1 << 20):
                 pass
@@ -257,8 +256,7 @@ def _tables_in_bundle(file: PackedFile) -> Iterator[TableStream]:
                     if content is None:
                         continue
                     if NEEDS[table] in done:
-                        size = None if name.endswith(".gz") else member.size
-                        yield TableStream(table, label, _unpacked(content, name), file, size)
+                        yield _table_stream(table, label, content, name, file, member.size)
                         done.add(table)
                     elif table in _SMALL:
                         held[table] = _packed(_unpacked(content, name))
@@ -284,4 +282,9 @@ def _packed(stream: IO[bytes]) -> bytes:
 
 
 def _held(file: PackedFile, table: str, content: bytes) -> TableStream:
-    return TableStream(table, f"{file.place}:{table}.csv", _unpacked(io.BytesIO(content), ".gz"), file)
+    return _table_stream(table, f"{file.place}:{table}.csv", io.BytesIO(content), ".gz", file, len(content))
+
+
+def _table_stream(table: str, label: str, content: IO[bytes], name: str, file: PackedFile, size: int) -> TableStream:
+    unpacked = _unpacked(content, name)
+    return TableStream(table, label, unpacked, file, size if unpacked is content else 3 * size)

@@ -19,9 +19,13 @@ from shroomcurate.terminal import Terminal, reported
 @app.command("load-csvs")
 def load_csvs(
     source: Annotated[
-        Path,
-        typer.Argument(help="Folder of taxa, observations, photos and observers, .csv or .csv.gz; or the .tar.gz."),
-    ] = Path("inaturalist-open-data"),
+        list[str] | None,
+        typer.Argument(
+            help="Folder of taxa, observations, photos and observers, .csv or .csv.gz; or the .tar.gz; or the four "
+            "files. Paths or URLs. Left away: inaturalist-open-data.",
+            show_default=False,
+        ),
+    ] = None,
     taxon: Annotated[
         list[str] | None,
         typer.Option(
@@ -30,7 +34,12 @@ def load_csvs(
     ] = None,
     quality: Annotated[str, typer.Option(help="Quality grade: research, needs_id, casual or any.")] = "research",
     all_taxa: Annotated[bool, typer.Option("--all-taxa", help="Keep every taxon.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Accept a dump half as large as the one before.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Accept a dump half as large as the one before; load the same one again.")
+    ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Tell what changed since the load before: gone, relicensed, re-identified.")
+    ] = False,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -38,7 +47,7 @@ def load_csvs(
     """Load the iNaturalist open-data dump into the catalogue.
 
     The files are filtered while they are read and never unpacked to disk. The old catalogue stays in use until the
-    new one is complete.
+    new one is complete. The same dump again is recognised, and done at once.
 
     Example: `shroomcurate load-csvs ~/inaturalist-open-data`
     """
@@ -46,9 +55,16 @@ def load_csvs(
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     with reported(terminal), terminal.progress() as progress:
-        taxa = tuple(taxon) if taxon else LoadOptions.taxa
-        report = load_csvs(LoadOptions(source, taxa, quality, all_taxa, force), database_url, progress)
-    show.load_csvs(terminal, report)
+        options = LoadOptions(
+            source=source or ["inaturalist-open-data"],
+            taxa=tuple(taxon) if taxon else LoadOptions.taxa,
+            quality=quality,
+            all_taxa=all_taxa,
+            force=force,
+            diff=diff,
+        )
+        report = load_csvs(options, database_url, progress)
+    show.load_csvs(terminal, report, diff=diff)
 
 
 @app.command()
