@@ -438,7 +438,7 @@ def test_a_catalogue_without_room_is_refused_before_its_rows_are_written(
     dump.photographed(EDULIS, 1000, first=100)
     folder = dump.write(tmp_path / "dump")
     disk = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: disk._replace(free=500_000))
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: disk._replace(free=400_000))
     with pytest.raises(DiskFull, match=r"needs about 0\.001 GB in .*home, and 0\.000 GB are free"):
         load_csvs(LoadOptions(folder))
     monkeypatch.setattr(space.shutil, "disk_usage", lambda _: disk._replace(free=50_000_000))
