@@ -1,14 +1,22 @@
 -- Facts about a loaded catalogue that no single row shows. One row; each column is one number.
+WITH repeated AS MATERIALIZED (
+    SELECT photo_id FROM photos GROUP BY photo_id HAVING count(*) > 1
+)
 SELECT
-    (SELECT count(*) FROM (SELECT photo_id FROM photos GROUP BY photo_id HAVING count(*) > 1) AS repeated)
+    (SELECT count(*) FROM repeated)
         AS photos_in_several_rows,
     (SELECT count(*) FROM (
-        SELECT photo_id FROM photos GROUP BY photo_id HAVING count(DISTINCT observation_uuid) > 1) AS shared)
+        SELECT photo_id
+        FROM repeated JOIN photos USING (photo_id)
+        GROUP BY photo_id
+        HAVING count(DISTINCT observation_uuid) > 1) AS shared)
         AS photos_on_several_observations,
     (SELECT count(*) FROM photos_elsewhere)
         AS photos_also_outside_the_catalogue,
     (SELECT count(*) FROM observations JOIN taxa USING (taxon_id) WHERE NOT taxa.active)
         AS observations_of_inactive_taxa,
+    (SELECT count(*) FROM observations LEFT JOIN taxa USING (taxon_id) WHERE taxa.taxon_id IS NULL)
+        AS observations_without_a_known_taxon,
     (SELECT count(DISTINCT class_taxon_id) FROM taxon_class WHERE rank = 'species')
         AS species,
     (SELECT count(*) FROM photos LEFT JOIN observers USING (observer_id) WHERE observers.observer_id IS NULL)
