@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -445,6 +446,21 @@ def test_a_catalogue_without_room_is_refused_before_its_rows_are_written(
     assert load_csvs(LoadOptions(folder)).tables["photos"].kept == 1003
 
 
+@pytest.mark.parametrize("order", ["taxa observations photos observers", "photos observers observations taxa"])
+def test_a_bundle_makes_the_catalogue_of_its_folder(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows, order: str
+) -> None:
+    from_folder = load(dump, tmp_path, database_url)
+    with tarfile.open(tmp_path / "dump.tar.gz", "w:gz") as archive:
+        for table in order.split():
+            archive.add(tmp_path / "dump" / f"{table}.csv.gz")
+    report = load_csvs(LoadOptions(tmp_path / "dump.tar.gz"), database_url)
+    assert report.tables == from_folder.tables
+    assert photo_ids(rows_of) == [1, 2, 3]
+    again = load_csvs(LoadOptions(tmp_path / "dump.tar.gz"), database_url)
+    assert again.already_loaded
+
+
 def test_a_second_load_says_who_holds_the_lock(dump: Dump, tmp_path: Path, database_url: str) -> None:
     held: list[str] = []
 
@@ -561,12 +577,40 @@ def test_the_report_on_the_real_dump_is_what_independent_counting_gives(
     assert {name: table.read for name, table in report.tables.items()} == {
         name: len(rows) for name, rows in tables.items()
     }
+    there = {row["observation_uuid"] for row in tables["observations"]}
+    known = {row["taxon_id"]: row for row in tables["taxa"]}
+    active = {taxon for taxon, row in known.items() if row["active"] == "true"}
+    graded = [row for row in tables["observations"] if row["quality_grade"] == "research"]
+    left_out = {
+        "observations": {
+            "other quality grade": len(tables["observations"]) - len(graded),
+            "no taxon": sum(not row["taxon_id"] for row in graded),
+            "unknown taxon": sum(bool(row["taxon_id"]) and row["taxon_id"] not in known for row in graded),
+            "not below the wanted taxa": sum(row["taxon_id"] in known.keys() - below for row in graded),
+        },
+        "photos": {
+            "observation not kept": sum(row["observation_uuid"] in there - kept for row in tables["photos"]),
+            "observation not in the dump": sum(row["observation_uuid"] not in there for row in tables["photos"]),
+        },
+    }
+    for table, reasons in left_out.items():
+        assert report.tables[table].left_out == {reason: rows for reason, rows in reasons.items() if rows}
     assert report.tables["observations"].kept == len(kept)
     assert report.tables["photos"].kept == len(photos)
     assert report.tables["observers"].kept == len({row["observer_id"] for row in photos})
-    assert report.facts["photos_in_several_rows"] == sum(ids.count(photo_id) > 1 for photo_id in set(ids))
-    assert report.facts["photos_on_several_observations"] == sum(len(them) > 1 for them in observations_of.values())
-    assert report.facts["photos_also_outside_the_catalogue"] == len(elsewhere & set(ids))
+    assert report.facts == {
+        "photos_in_several_rows": sum(ids.count(photo_id) > 1 for photo_id in set(ids)),
+        "photos_on_several_observations": sum(len(them) > 1 for them in observations_of.values()),
+        "photos_also_outside_the_catalogue": len(elsewhere & set(ids)),
+        "observations_of_inactive_taxa": sum(
+            known[row["taxon_id"]]["active"] == "false" for row in graded if row["observation_uuid"] in kept
+        ),
+        "observations_without_a_known_taxon": 0,
+        "species": len([taxon for taxon in active & below if known[taxon]["rank"] == "species"]),
+        "photos_without_a_known_observer": sum(
+            row["observer_id"] not in {observer["observer_id"] for observer in tables["observers"]} for row in photos
+        ),
+    }
     names = {row["name"] for row in rows_of("SELECT name FROM taxa")}
     assert {'Boletus edulis × "aereus"', 'Boletus "betulicola" var.'} <= names
     assert observation_uuid(1) not in kept
