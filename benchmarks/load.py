@@ -5,6 +5,7 @@ and ends with the ratios. ``--dump FOLDER`` takes one that ``benchmarks.dump`` w
 parts. Readers and inflaters that the project does not need (duckdb, polars, rapidgzip, zlib-ng, xxhash) take part
 when they are installed. Everything is read once before, so that nothing waits for the disk; the times are medians,
 taken in turns, since a neighbour's work on the machine would else fall on one candidate only.
+The memory of a process is the largest it had; what lies below this script's own (about 50 MiB) is not seen.
 
 The recipe is that of inaturalist/inaturalist-open-data, Metadata/Import/PostgreSQL: four tables, COPY of each, six
 indexes, statement by statement as psql runs them. (Its last index is written on `taxa`, a slip; here it is where it
