@@ -74,14 +74,13 @@ def table_path(folder: Path, table: str) -> Path:
 
 
 def ours(folder: Path) -> Callable[[], Rows]:
-    """Prepare what `load-csvs` reads with: every row in blocks of raw columns, checked and hashed."""
-    from shroomcurate.catalogue.dumps import Reading, find_tables, read_blocks
+    """Prepare what `load-csvs` reads with: every row split into fields and checked, every file hashed."""
+    from shroomcurate.catalogue.dumps import read_blocks
+    from shroomcurate.catalogue.sources import find_dump, open_tables
 
     def read() -> Rows:
-        return {
-            table: sum(block.rows.num_rows for block in read_blocks(file, Reading()))
-            for table, file in find_tables(folder).items()
-        }
+        tables = open_tables(find_dump([folder]))
+        return {table.table: sum(read_blocks(table, lambda block: block.rows)) for table in tables}
 
     return read
 

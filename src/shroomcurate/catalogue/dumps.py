@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from shroomcurate.catalogue.sources import TableStream, named_damage
 from shroomcurate.errors import BadDump
@@ -85,22 +86,23 @@ class Block:
         """How many rows."""
         return len(self.ends)
 
-    def field(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return where a column's fields start and end in ``content``, one of each a row."""
+    def field(self, name: str, rows: Any = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """Return where a column's fields start and end in ``content``, one of each a row, or of some rows."""
+        place = self.header.index(name)
+        # A row's first field starts behind the row before it.
+        before = self.ends[:, place - 1] if place else self._row_starts
+        return before[rows] + 1, self.ends[rows, place]
+
+    @cached_property
+    def _row_starts(self) -> np.ndarray:
         import numpy as np
 
-        place = self.header.index(name)
-        if place:
-            return self.ends[:, place - 1] + 1, self.ends[:, place]
-        starts = np.empty(self.rows, np.int64)
-        starts[:1] = 0
-        starts[1:] = self.ends[:-1, -1] + 1
-        return starts, self.ends[:, 0]
+        return np.concatenate([[-1], self.ends[:-1, -1]])[: self.rows]
 
     def value(self, name: str, row: int) -> bytes:
         """Return one field."""
-        starts, ends = self.field(name)
-        return self.content[starts[row] : ends[row]]
+        start, end = self.field(name, row)
+        return self.content[start:end]
 
 
 def read_blocks(table: TableStream, work: Callable[[Block], _Result]) -> Iterator[_Result]:
@@ -114,6 +116,8 @@ def read_blocks(table: TableStream, work: Callable[[Block], _Result]) -> Iterato
         A needed column is missing, a row has another number of fields than the header, the last line is not whole,
         or the gzip stream is damaged or cut. The message names file, line, column and value.
     """
+    import numpy as np
+
     with named_damage(table.label), ThreadPoolExecutor(_PARSERS, "parse") as pool:
         header, returns = _read_header(table)
 
@@ -124,7 +128,7 @@ def read_blocks(table: TableStream, work: Callable[[Block], _Result]) -> Iterato
         ahead: deque[Future[_Result]] = deque()
         for content in _whole_lines(table):
             ahead.append(pool.submit(parse, content, line))
-            line += content.count(b"\n")
+            line += int(np.count_nonzero(np.frombuffer(content, np.uint8) == ord("\n")))
             if len(ahead) > 2 * _PARSERS:
                 yield ahead.popleft().result()
         while ahead:
@@ -161,15 +165,15 @@ def _whole_lines(table: TableStream) -> Iterator[bytes]:
 def _split(table: TableStream, header: tuple[str, ...], content: bytes, first_line: int) -> Block:
     import numpy as np
 
-    characters = np.frombuffer(content, np.uint8)
-    breaks = characters == ord("\n")
-    lines = int(np.count_nonzero(breaks))
-    breaks |= characters == ord("\t")
-    ends = np.flatnonzero(breaks)
-    if len(ends) == lines * len(header):
-        fields = ends.reshape(lines, len(header))
-        if (characters[fields[:, -1]] == ord("\n")).all():
-            return Block(table.table, table.label, header, content, fields, first_line)
+    characters = np.frombuffer(content, np.uint8)[: -len(_PADDING)]
+    # One comparison finds tabs, line feeds and the control characters before them, which hardly any field holds.
+    ends = np.flatnonzero(characters <= ord("\n"))
+    breaks = characters[ends]
+    if (breaks < ord("\t")).any():
+        ends, breaks = ends[breaks >= ord("\t")], breaks[breaks >= ord("\t")]
+    lines = int(np.count_nonzero(breaks == ord("\n")))
+    if len(ends) == lines * len(header) and (breaks[len(header) - 1 :: len(header)] == ord("\n")).all():
+        return Block(table.table, table.label, header, content, ends.reshape(lines, len(header)), first_line)
     for number, row in enumerate(content[: -len(_PADDING)].split(b"\n")):
         found = row.count(b"\t") + 1
         if found != len(header):

@@ -201,7 +201,7 @@ class _Filling:
         work = partial(sift_observations, taxa=self._taxa, quality=self._options.quality, seen=self._seen)
         for sifted in self._sifted(table, work):
             if not keys and self._folder:
-                first = sifted.kept.typed.num_rows
+                first = sifted.kept.rows
                 refuse_without_room(self._folder, max(first, first * table.bytes / sifted.bytes))
             keys.append(np.empty(0, np.uint64) if self._everything else sifted.keys)
         self._observations = None if self._everything else KeySet(np.concatenate([np.empty(0, np.uint64), *keys]))
@@ -214,8 +214,8 @@ class _Filling:
         for sifted in self._sifted(table, work):
             if not self._everything:
                 self._other_photos.add(sifted.other_photos)
-                self._kept_photos.add(sifted.kept.typed["photo_id"].to_numpy())
-                observers.append(np.unique(sifted.kept.typed["observer_id"].drop_null().to_numpy()))
+                self._kept_photos.add(sifted.photos)
+                observers.append(sifted.observers)
         with self._driver.cursor().copy(f"COPY {INCOMING}.photos_elsewhere FROM STDIN") as copy:
             for photo_id in self._kept_photos.common(self._other_photos).tolist():
                 copy.write_row((photo_id,))
@@ -245,7 +245,7 @@ class _Filling:
         def keep(sifted: Sifted) -> None:
             copy.write(sifted.kept.copy_text)
             report.read += sifted.read
-            report.kept += sifted.kept.typed.num_rows
+            report.kept += sifted.kept.rows
             report.not_utf8 += sifted.kept.replaced
             report.not_utf8_example = report.not_utf8_example or sifted.kept.replaced_example
             for reason, rows in sifted.left_out.items():

@@ -34,8 +34,12 @@ class Sifted:
     """Reason -> rows."""
     keys: Any = None
     """Of the observations kept, by :func:`~shroomcurate.catalogue.columns.uuid_keys`."""
+    photos: Any = None
+    """Ids of the photos kept, where not all are."""
     other_photos: Any = None
     """Ids of the photos that are not kept."""
+    observers: Any = None
+    """Ids of the observers of the photos kept."""
 
 
 def sift_taxa(block: Block, taxa: Taxa) -> Sifted:
@@ -89,9 +93,9 @@ def sift_photos(block: Block, observations: KeySet | None, seen: Marks) -> Sifte
     sifted = _sifted(block, kept, {NOT_KEPT: there & ~kept, ORPHAN: ~there & ~kept})
     if observations is not None:
         ids = integers(block, "photo_id", required=True)
-        sifted.other_photos = ids[~kept]
-    else:
-        sifted.other_photos = np.empty(0, np.int64)
+        sifted.photos, sifted.other_photos = ids[kept], ids[~kept]
+        observers = np.unique(integers(block, "observer_id")[kept])
+        sifted.observers = observers[observers >= 0]
     return sifted
 
 
