@@ -72,8 +72,8 @@ def equals(block: Block, name: str, value: bytes) -> np.ndarray:
     return same
 
 
-def integers(block: Block, name: str, *, required: bool = False) -> np.ndarray:
-    """Return a column of ids as int64, -1 where blank.
+def integers(block: Block, name: str, rows: np.ndarray | None = None, *, required: bool = False) -> np.ndarray:
+    """Return a column of ids, or some rows of it, as int64; -1 where blank.
 
     Raises
     ------
@@ -82,10 +82,11 @@ def integers(block: Block, name: str, *, required: bool = False) -> np.ndarray:
     """
     import numpy as np
 
-    values, wrong = _digits(block, *block.field(name))
+    values, wrong = _digits(block, *block.field(name, slice(None) if rows is None else rows))
     wrong |= required & (values < 0)
     if wrong.any():
-        raise bad_value(block, name, int(np.argmax(wrong)))
+        first = int(np.argmax(wrong))
+        raise bad_value(block, name, first if rows is None else int(rows[first]))
     return values
 
 

@@ -94,7 +94,7 @@ def sift_photos(block: Block, observations: KeySet | None, seen: Marks) -> Sifte
     if observations is not None:
         ids = integers(block, "photo_id", required=True)
         sifted.photos, sifted.other_photos = ids[kept], ids[~kept]
-        observers = np.unique(integers(block, "observer_id")[kept])
+        observers = np.unique(integers(block, "observer_id", np.flatnonzero(kept)))
         sifted.observers = observers[observers >= 0]
     return sifted
 
