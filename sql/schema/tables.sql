@@ -16,7 +16,7 @@ CREATE TABLE observations (
     observer_id         bigint,
     latitude            double precision,
     longitude           double precision,
-    positional_accuracy bigint,     -- metres
+    positional_accuracy integer,    -- metres
     taxon_id            bigint,
     quality_grade       text,
     observed_on         date
@@ -29,9 +29,9 @@ CREATE TABLE photos (
     observer_id      bigint,
     extension        text,
     license          text,
-    width            bigint,
-    height           bigint,
-    "position"       bigint
+    width            integer,
+    height           integer,
+    "position"       integer
 );
 
 CREATE TABLE observers (
