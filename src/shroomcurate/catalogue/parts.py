@@ -238,7 +238,7 @@ class Fetching:
             raise self._raised[0]
 
     def _end(self) -> None:
-        patience_ends = time.monotonic() + 1.0
+        patience_ends = time.monotonic() + 0.5
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(max(0.0, patience_ends - time.monotonic()))

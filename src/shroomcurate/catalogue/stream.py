@@ -65,6 +65,8 @@ class RemoteStream(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fill the buffer as far as the present block goes; 0 at the end."""
+        if self.closed:
+            raise ValueError("I/O operation on closed file.")
         if not self._rest:
             self._rest = memoryview(self._next_block())
         count = min(len(buffer), len(self._rest))
@@ -74,8 +76,6 @@ class RemoteStream(io.RawIOBase):
 
     def _next_block(self) -> bytes:
         while True:
-            if self._halt.is_set():
-                raise ValueError("I/O operation on closed file.")
             with suppress(queue.Empty):
                 item = self._blocks.get(timeout=0.2)  # ^C is not heard in an endless wait
                 if isinstance(item, BaseException) or not item:
