@@ -24,8 +24,9 @@ from shroomcurate.catalogue import dumps, ledger, space
 from shroomcurate.catalogue.ledger import LoadReport
 from shroomcurate.catalogue.load import LoadOptions, load_csvs
 from shroomcurate.dataset import Dataset
-from shroomcurate.errors import BadDump, BadOption, Busy, DatabaseUnreachable, DiskFull, NothingMatches
+from shroomcurate.errors import BadDump, BadOption, Busy, DatabaseUnreachable, DiskFull, NothingMatches, SourceMissing
 from shroomcurate.select import QueryOptions, query
+from tests.dump_server import DumpServer, Served
 from tests.dumps import (
     AMANITA,
     BASIDIOMYCOTA,
@@ -42,6 +43,7 @@ from tests.dumps import (
     observation_uuid,
     read_independently,
 )
+from tests.fault_server import running
 
 Rows = Callable[..., list[dict[str, Any]]]
 
@@ -459,6 +461,29 @@ def test_a_bundle_makes_the_catalogue_of_its_folder(
     assert photo_ids(rows_of) == [1, 2, 3]
     again = load_csvs(LoadOptions(tmp_path / "dump.tar.gz"), database_url)
     assert again.already_loaded
+
+
+def test_a_dump_on_a_server_makes_the_same_catalogue_though_the_line_breaks(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    from_folder = load(dump, tmp_path, database_url)
+    with tarfile.open(tmp_path / "dump.tar.gz", "w:gz") as archive:
+        for table in ("photos", "observations", "taxa", "observers"):
+            archive.add(tmp_path / "dump" / f"{table}.csv.gz")
+    files = {f"/metadata/{file.name}": Served(file.read_bytes()) for file in (tmp_path / "dump").iterdir()}
+    server = DumpServer(
+        {**files, "/dump.tar.gz": Served((tmp_path / "dump.tar.gz").read_bytes())},
+        fault=lambda asked: "drop" if asked.first == 0 else "ok",
+    )
+    with running(server):
+        url = server.url
+        for source in (f"{url}/metadata/", f"{url}/dump.tar.gz"):
+            report = load_csvs(LoadOptions(source, force=True), database_url)
+            assert report.tables == from_folder.tables
+            assert load_csvs(LoadOptions(source), database_url).already_loaded
+        with pytest.raises(SourceMissing, match=f"{url}/nothing/taxa.csv.gz"):
+            load_csvs(LoadOptions(f"{url}/nothing"), database_url)
+    assert photo_ids(rows_of) == [1, 2, 3]
 
 
 def test_a_second_load_says_who_holds_the_lock(dump: Dump, tmp_path: Path, database_url: str) -> None:

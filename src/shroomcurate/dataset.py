@@ -15,7 +15,7 @@ import json
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -226,35 +226,40 @@ class Dataset:
                     f"{name} was made from another {other}.", f"Type: shroomcurate {WRITTEN_BY[name]} {self.option}"
                 )
 
-    @contextmanager
-    def lock(self, stage: str) -> Iterator[None]:
-        """Keep other commands from writing to this dataset meanwhile. The lock ends with the process, however it ends.
-
-        Raises
-        ------
-        Busy
-            Another command holds it; the message says which and its process id.
-        """
-        with disk_full_named(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
-            handle = (self.root / ".lock").open("a+")
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                handle.seek(0)
-                holder = handle.read().strip() or "another command"
-                raise Busy(
-                    f"{self.root} is in use by {holder}.", "Wait for it to end, then type the same command again."
-                ) from None
-            with disk_full_named(self.root):
-                handle.truncate(0)
-                handle.write(f"'shroomcurate {stage}' (process {os.getpid()})")
-                handle.flush()
-            yield
+    def lock(self, stage: str) -> AbstractContextManager[None]:
+        """Keep other commands from writing to this dataset meanwhile. See :func:`folder_lock`."""
+        return folder_lock(self.root, stage)
 
 
 # -- writing ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def folder_lock(folder: Path, stage: str) -> Iterator[None]:
+    """Keep other commands from writing to a folder meanwhile. The lock ends with the process, however it ends.
+
+    Raises
+    ------
+    Busy
+        Another command holds it; the message says which and its process id.
+    """
+    with disk_full_named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = (folder / ".lock").open("a+")
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            holder = handle.read().strip() or "another command"
+            raise Busy(
+                f"{folder} is in use by {holder}.", "Wait for it to end, then type the same command again."
+            ) from None
+        with disk_full_named(folder):
+            handle.truncate(0)
+            handle.write(f"'shroomcurate {stage}' (process {os.getpid()})")
+            handle.flush()
+        yield
 
 
 @contextmanager

@@ -78,7 +78,7 @@ class DiskFull(ShroomError):
 
 
 class NetworkDown(ShroomError):
-    """No photo at all could be fetched."""
+    """A server cannot be reached, or nothing of use came from it."""
 
     exit_code = 10
 

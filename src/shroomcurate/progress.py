@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 Progress = Callable[[int, int, str], None]
-"""``progress(done, total, label)``; total 0 means unknown. A new label starts a new bar."""
+"""``progress(done, total, label)``; total 0 means unknown. A new label starts a new bar.
+
+When the total is :class:`Bytes`, the bar also shows how many there are and the rate.
+"""
+
+
+class Bytes(int):
+    """A number of bytes, which reads as a person says it: ``str(Bytes(19_600_000_000))`` is ``19.6 GB``."""
+
+    def __str__(self) -> str:
+        amount = float(self)
+        for unit in ("B", "kB", "MB"):
+            if amount < 1000:
+                return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+            amount /= 1000
+        return f"{amount:.1f} GB"
 
 
 def silent(done: int, total: int, label: str) -> None:
@@ -28,7 +43,8 @@ def tqdm_progress() -> Progress:
 
     def progress(done: int, total: int, label: str) -> None:
         if label not in bars:
-            bars[label] = tqdm(total=total or None, desc=label)
+            of_bytes = isinstance(total, Bytes)
+            bars[label] = tqdm(total=total or None, desc=label, unit="B" if of_bytes else "it", unit_scale=of_bytes)
         bar = bars[label]
         bar.total = total or None
         bar.update(done - bar.n)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from shroomcurate.terminal import Terminal, size
+from shroomcurate.progress import Bytes
+from shroomcurate.terminal import Terminal
 
 if TYPE_CHECKING:
+    from shroomcurate.catalogue.fetch import FetchReport
     from shroomcurate.catalogue.ledger import LoadReport
     from shroomcurate.clean import CleanSummary
     from shroomcurate.demo.score import CleaningScore
@@ -21,6 +24,22 @@ if TYPE_CHECKING:
     from shroomcurate.split import SplitSummary
     from shroomcurate.status import DatasetStatus
     from shroomcurate.training import BaselineSummary
+
+
+def fetch_dumps(terminal: Terminal, report: FetchReport) -> None:
+    """Show which files are here, what came, and what to type next."""
+    rows = [
+        (name, str(Bytes(file.size)), file.last_modified or "–", "fetched" if name in report.fetched else "was here")
+        for name, file in report.files.items()
+    ]
+    terminal.table(f"In {report.folder}", ("file", "size", "put on the server", "now"), rows)
+    if report.fetched:
+        resumed = f", {Bytes(report.bytes_resumed)} had come before" if report.bytes_resumed else ""
+        terminal.say(f"\n{Bytes(report.bytes_fetched)} fetched{resumed}; every file unpacks to its end.")
+    else:
+        terminal.say("\nAll of it is current; nothing was fetched.")
+    terminal.say(f"Next: [bold]shroomcurate load-csvs {escape(shlex.quote(report.source))}[/]")
+    terminal.result(report)
 
 
 def load_csvs(terminal: Terminal, report: LoadReport, *, diff: bool) -> None:
@@ -61,7 +80,7 @@ def download(terminal: Terminal, summary: DownloadSummary) -> None:
     terminal.counts("Photos asked for", ("status", "photos"), summary.statuses)
     terminal.say(
         f"\n{summary.fetched:,} fetched now, {summary.already_there:,} were there, {summary.from_reserve:,} from the "
-        f"reserve; {size(summary.bytes)} in {summary.classes:,} classes."
+        f"reserve; {Bytes(summary.bytes)} in {summary.classes:,} classes."
     )
     if summary.unselected:
         terminal.say(f"{summary.unselected:,} photos that are no longer selected were moved to unselected/.")
@@ -140,7 +159,7 @@ def _comparison(terminal: Terminal, comparison: Mapping[str, Any], mode: str) ->
 def report(terminal: Terminal, summary: ReportSummary) -> None:
     """Show where the page lies and what is not in it yet."""
     terminal.table("Not in it yet", ("section", "made by"), list(summary.missing.items()))
-    terminal.say(f"{escape(summary.path)} ({size(summary.bytes)}, {summary.thumbnails} photos shown)")
+    terminal.say(f"{escape(summary.path)} ({Bytes(summary.bytes)}, {summary.thumbnails} photos shown)")
     terminal.result(summary)
 
 

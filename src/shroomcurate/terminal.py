@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
@@ -20,7 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from shroomcurate.errors import INTERRUPTED, NotWritable, ShroomError
-from shroomcurate.progress import Progress, silent
+from shroomcurate.progress import Bytes, Progress, silent
 
 #: Seconds between two plain progress lines where there is no terminal.
 _LINE_EVERY = 10.0
@@ -151,16 +152,6 @@ def shown(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def size(count: int) -> str:
-    """Return a number of bytes as a person reads it."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000 or unit == "GB":
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    raise AssertionError
-
-
 def _words(error: ShroomError) -> str:
     name = type(error).__name__
     return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip().capitalize()
@@ -174,17 +165,24 @@ def _bars(console: Console) -> Iterator[Progress]:
         rich_progress.TextColumn("{task.description}"),
         rich_progress.BarColumn(bar_width=None),
         rich_progress.TaskProgressColumn(),
+        rich_progress.TextColumn("{task.fields[amount]}"),
         rich_progress.TimeElapsedColumn(),
         rich_progress.TimeRemainingColumn(),
         console=console,
         transient=True,
     )
     tasks: dict[str, rich_progress.TaskID] = {}
+    first: dict[str, int] = {}
 
     def progress(done: int, total: int, label: str) -> None:
         if label not in tasks:
-            tasks[label] = bar.add_task(label, total=total or None)
-        bar.update(tasks[label], completed=done, total=total or None, visible=not total or done < total)
+            # What an earlier run did is no speed of this one.
+            first[label] = done
+            tasks[label] = bar.add_task(label, total=total or None, completed=done, amount="")
+        task = bar.tasks[tasks[label]]
+        amount = _amount(done, total, done - first[label], task.elapsed) if isinstance(total, Bytes) else ""
+        visible = not total or done < total
+        bar.update(tasks[label], completed=done, total=total or None, amount=amount, visible=visible)
 
     with bar:
         yield progress
@@ -192,13 +190,25 @@ def _bars(console: Console) -> Iterator[Progress]:
 
 def _lines(console: Console) -> Progress:
     last: dict[str, float] = {}
+    start: dict[str, tuple[float, int]] = {}
 
     def progress(done: int, total: int, label: str) -> None:
         now = time.monotonic()
+        began, first = start.setdefault(label, (now, done))
         # The first line of a stage waits too, so that short stages print none.
         if now - last.setdefault(label, now) >= _LINE_EVERY:
             last[label] = now
             share = f"{100 * done / total:.0f} %" if total else f"{done:,}"
+            if isinstance(total, Bytes):
+                share += f", {_amount(done, total, done - first, now - began)}"
+                if done > first:
+                    left = int((total - done) * (now - began) / (done - first))
+                    share += f", {timedelta(seconds=left)} left"
             console.print(f"{label}: {share}", soft_wrap=True)
 
     return progress
+
+
+def _amount(done: int, total: int, new: int, seconds: float | None) -> str:
+    rate = f", {Bytes(new / seconds)}/s" if seconds and new else ""
+    return f"{Bytes(done)} of {Bytes(total)}{rate}"

@@ -196,16 +196,26 @@ def open_client(base_url: str, concurrency: int, connect_timeout: float, read_ti
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
             timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=None),
             follow_redirects=False,
-            trust_env=urlsplit(base_url).hostname not in {"127.0.0.1", "::1", "localhost"},  # no proxy to this machine
+            trust_env=not is_this_machine(base_url),
         )
     except (httpx.InvalidURL, ImportError, ValueError) as error:
-        named = [name for each in PROXIES for name in (each, each.lower()) if os.environ.get(name)]
-        raise BadOption(
-            f"The proxy that {' or '.join(named) or 'the system'} names cannot be used: {error}",
-            "A SOCKS proxy needs one more package: pip install 'httpx[socks]'"
-            if isinstance(error, ImportError)
-            else f"Set it to an address like http://host:3128, or type: unset {' '.join(named) or 'ALL_PROXY'}",
-        ) from error
+        raise unusable_proxy(error) from error
+
+
+def is_this_machine(url: str) -> bool:
+    """Tell whether an address is on this machine, which no proxy leads to."""
+    return urlsplit(url).hostname in {"127.0.0.1", "::1", "localhost"}
+
+
+def unusable_proxy(error: Exception) -> BadOption:
+    """Return what to raise when httpx refuses to start: the environment names a proxy that it cannot use."""
+    named = [name for each in PROXIES for name in (each, each.lower()) if os.environ.get(name)]
+    return BadOption(
+        f"The proxy that {' or '.join(named) or 'the system'} names cannot be used: {error}",
+        "A SOCKS proxy needs one more package: pip install 'httpx[socks]'"
+        if isinstance(error, ImportError)
+        else f"Set it to an address like http://host:3128, or type: unset {' '.join(named) or 'ALL_PROXY'}",
+    )
 
 
 async def request(client: httpx.AsyncClient, url: str, whole_timeout: float) -> Answer:

@@ -110,8 +110,8 @@ def is_the_same(last: LoadReport, files: Sequence[PackedFile], asked: list[str] 
         return False
     for file in files:
         before = then[file.name]
-        if file.stamp != before.stamp or (file.place != before.place and not file.is_remote):
-            if file.is_remote or not before.sha256:
+        if file.stamp != before.stamp or not file.stamp or (file.place != before.place and not file.is_remote):
+            if file.is_remote:
                 return False
             with Path(file.place).open("rb") as content:
                 if hashlib.file_digest(content, "sha256").hexdigest() != before.sha256:

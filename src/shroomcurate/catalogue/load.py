@@ -25,7 +25,7 @@ from shroomcurate.catalogue.sources import Dump, TableStream, find_dump, open_ta
 from shroomcurate.catalogue.space import refuse_without_room
 from shroomcurate.errors import BadDump, BadOption, NothingMatches
 from shroomcurate.home import home
-from shroomcurate.progress import Progress, silent
+from shroomcurate.progress import Bytes, Progress, silent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -230,8 +230,9 @@ class _Filling:
             for sifted in read_blocks(table, work):
                 keep(sifted)
                 yield sifted
-                self._progress(table.packed.taken, table.packed.bytes, f"read {table.table}")
-        self._progress(table.packed.bytes, table.packed.bytes, f"read {table.table}")
+                self._progress(table.packed.taken, Bytes(table.packed.bytes), f"read {table.table}")
+        # A bundle goes on behind the table.
+        self._progress(table.packed.bytes, Bytes(table.packed.bytes), f"read {table.table}")
 
     @contextmanager
     def _copy(self, table: TableStream) -> Iterator[Callable[[Sifted], None]]:

@@ -14,9 +14,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from shroomcurate.catalogue.dump_lock import refuse_mixed
 from shroomcurate.errors import BadDump, BadOption, SourceMissing
+
+if TYPE_CHECKING:
+    from shroomcurate.catalogue.remote import Remote
 
 #: The tables a load needs, each with the one that decides which of its rows are kept.
 NEEDS = {"taxa": None, "observations": "taxa", "photos": "observations", "observers": "photos"}
@@ -42,6 +46,8 @@ class PackedFile:
     """Empty until the file has been read to its end."""
     taken: int = field(default=0, repr=False)
     """Bytes read so far."""
+    remote: Remote | None = None
+    """What the server said of it, so that it is still that file when it is opened."""
 
     @property
     def is_remote(self) -> bool:
@@ -129,10 +135,10 @@ def _table_of(name: str) -> str:
 
 def _described(place: str) -> PackedFile:
     if place.startswith(_URL):
-        from shroomcurate.catalogue.remote import describe
+        from shroomcurate.catalogue.stream import describe_url
 
-        remote = describe(place)
-        return PackedFile(place, remote.size, remote.etag)
+        remote = describe_url(place)
+        return PackedFile(place, remote.size, remote.etag or remote.last_modified or "", remote=remote)
     if not Path(place).exists():
         raise SourceMissing(
             f"There is no {place}.",
@@ -144,6 +150,7 @@ def _described(place: str) -> PackedFile:
 
 
 def _tables_in_folder(folder: Path) -> dict[str, str]:
+    refuse_mixed(folder)
     places = [folder, *sorted(child for child in folder.iterdir() if child.is_dir())]
     for place in places:
         found: dict[str, str] = {}
@@ -188,9 +195,9 @@ def _opened(file: PackedFile) -> Iterator[IO[bytes]]:
     """Give the bytes of a file as it lies."""
     with ExitStack() as stack:
         if file.is_remote:
-            from shroomcurate.catalogue.remote import open_remote
+            from shroomcurate.catalogue.stream import open_remote
 
-            raw: Any = stack.enter_context(open_remote(file.place))
+            raw: Any = stack.enter_context(open_remote(file.remote or file.place))
         else:
             raw = stack.enter_context(Path(file.place).open("rb", buffering=0))
         yield io.BufferedReader(_Hashed(raw, file), 1 << 20)

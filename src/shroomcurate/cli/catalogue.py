@@ -8,12 +8,48 @@ from typing import Annotated
 import typer
 
 from shroomcurate import show
+from shroomcurate.catalogue.fetch import FetchOptions
 from shroomcurate.catalogue.load import LoadOptions
 from shroomcurate.cli.app import DATASET, app
 from shroomcurate.dataset import Dataset
 from shroomcurate.options import AsJson, DatabaseUrl, DatasetFolder, Quiet
 from shroomcurate.select import QueryOptions
 from shroomcurate.terminal import Terminal, reported
+
+
+@app.command("fetch-dumps")
+def fetch_dumps(
+    folder: Annotated[
+        Path, typer.Argument(help="Where the files shall lie; made when it is not there.")
+    ] = FetchOptions.folder,
+    base_url: Annotated[
+        str, typer.Option(help="The bucket, or a mirror with the same files in the same places.")
+    ] = FetchOptions.base_url,
+    bundle: Annotated[
+        bool, typer.Option("--bundle", help="The one .tar.gz of all tables, not the four files.")
+    ] = False,
+    connections: Annotated[int, typer.Option(help="Requests at a time, 1 to 16.")] = FetchOptions.connections,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Hash the files that are here, also where size and time look right.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Take files whose dates lie more than a week apart.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fetch the iNaturalist open-data dump: four files, 32 GB, or what is missing of them.
+
+    It can be stopped at any moment and typed again. Each file is checked, and dump.lock says what came from where.
+    A newer snapshot takes the place of an older one when all of it is there.
+
+    Example: `shroomcurate fetch-dumps ~/inaturalist-open-data`
+    """
+    from shroomcurate.catalogue import fetch
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    options = FetchOptions(folder, base_url, bundle, connections, verify, force)
+    with reported(terminal), terminal.progress() as progress:
+        report = fetch.fetch_dumps(options, progress)
+    show.fetch_dumps(terminal, report)
 
 
 @app.command("load-csvs")
