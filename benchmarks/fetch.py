@@ -74,6 +74,7 @@ def _serve(folder: str, limit: int, port: Any) -> None:
 
 @contextmanager
 def serving(folder: Path, limit: int) -> Iterator[str]:
+    """Give the address of a server in a process of its own."""
     ours, theirs = get_context("spawn").Pipe()
     process = get_context("spawn").Process(target=_serve, args=(str(folder), limit, theirs), daemon=True)
     process.start()

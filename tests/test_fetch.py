@@ -379,7 +379,7 @@ def test_verify_finds_what_size_and_time_do_not_tell(server: DumpServer, tmp_pat
 @pytest.mark.parametrize("content", [b"", b"<html>no gzip</html>", noise(3, 5_000)[:-4], noise(3, 500)[:-8] + bytes(8)])
 def test_a_file_that_is_no_whole_gzip_is_refused(server: DumpServer, tmp_path: Path, content: bytes) -> None:
     server.files["/observers.csv.gz"] = Served(content)
-    with pytest.raises(BadDump, match=r"observers\.csv\.gz came whole .* cannot be unpacked"):
+    with pytest.raises(BadDump, match=r"observers\.csv\.gz cannot be unpacked"):
         fetch_dumps(options(server, tmp_path))
     assert not (tmp_path / "observers.csv.gz").exists()
     assert not (tmp_path / "observers.csv.gz.partial").exists()
