@@ -63,11 +63,17 @@ class _Handler(BaseHTTPRequestHandler):
                     time.sleep(max(0.0, sent / self.limit - (time.monotonic() - started)))
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        pass  # a client that has enough hangs up
+
+
 def _serve(folder: str, limit: int, port: Any) -> None:
     os.chdir(folder)
     _Handler.limit = limit
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), _Handler)
     port.send(server.server_port)
     server.serve_forever()
 

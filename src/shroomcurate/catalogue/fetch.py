@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import itertools
 import os
 import shlex
 import shutil
@@ -239,7 +240,12 @@ def _fetch(
     _refuse_full_disk(options, files)
     every = list(files.values())
     with Fetching(client, every, options.connections, options.part_bytes, options.patience, progress) as fetching:
-        return {name: _checked(file, fetching, progress) for name, file in files.items()}, fetching.resumed
+        done = itertools.accumulate((file.remote.size for file in every), initial=0)
+        checked = {
+            name: _checked(file, fetching, before, progress)
+            for (name, file), before in zip(files.items(), done, strict=False)
+        }
+    return checked, fetching.resumed
 
 
 class _Hashing(io.RawIOBase):
@@ -276,14 +282,21 @@ def _hash(path: Path, progress: Progress) -> str:
     """Return the sha256 of a file."""
     size = Bytes(path.stat().st_size)
     with path.open("rb", buffering=0) as raw:
-        content = _Hashing(raw, lambda _: size, lambda count: progress(count, size, f"Hashing {path.name}"))
+        content = _Hashing(
+            raw, lambda _: size, lambda count: progress(count, size, f"Hashing {path.name.removesuffix('.csv.gz')}")
+        )
         while content.read(_BLOCK):
             pass
     return content.digest.hexdigest()
 
 
-def _checked(file: PartialFile, fetching: Fetching, progress: Progress) -> LockedFile:
+def _checked(file: PartialFile, fetching: Fetching, before: int, progress: Progress) -> LockedFile:
     """Read a file through while it comes; return what the lock shall say of it.
+
+    Parameters
+    ----------
+    before
+        Bytes of the files that were checked before it, for the progress.
 
     Raises
     ------
@@ -294,7 +307,7 @@ def _checked(file: PartialFile, fetching: Fetching, progress: Progress) -> Locke
 
     def tell(count: int) -> None:
         if fetching.tell():
-            progress(count, Bytes(remote.size), f"Checking {file.target.name}")
+            progress(before + count, fetching.total, "Checking")
 
     remote = file.remote
     broken: tuple[type[Exception], ...] = (EOFError, igzip.BadGzipFile, isal_zlib.error)  # type: ignore[assignment]

@@ -204,7 +204,7 @@ class Fetching:
         progress: Progress,
     ) -> None:
         self.client, self.files, self.patience, self.progress = client, files, patience, progress
-        self._halt = threading.Event()
+        self._halt, self._all_came = threading.Event(), False
         self._raised: list[BaseException] = []
         self._tasks: deque[tuple[PartialFile, Span]] = deque()
         for file in files:
@@ -244,9 +244,11 @@ class Fetching:
         """
         if self._raised:
             raise self._raised[0]
-        done = self.resumed + sum(file.came for file in self.files)
-        self.progress(done, self.total, "Fetching")
-        return done >= self.total
+        if not self._all_came:
+            done = self.resumed + sum(file.came for file in self.files)
+            self.progress(done, self.total, "Fetching")
+            self._all_came = done >= self.total
+        return self._all_came
 
     def ready(self, file: PartialFile, position: int) -> int:
         """Wait until a file's byte number ``position`` is on the disk, and return how many are without a gap.
