@@ -343,7 +343,7 @@ def test_a_file_with_another_time_is_hashed_and_kept(server: DumpServer, tmp_pat
     os.utime(tmp_path / "photos.csv.gz")
     labels = set()
     assert fetch_dumps(options(server, tmp_path), lambda *facts: labels.add(facts[2])).fetched == ()
-    assert labels == {"Hashing photos.csv.gz"}
+    assert labels == {"Hashing photos"}
     labels.clear()
     fetch_dumps(options(server, tmp_path), lambda *facts: labels.add(facts[2]))
     assert labels == set()
@@ -379,7 +379,7 @@ def test_verify_finds_what_size_and_time_do_not_tell(server: DumpServer, tmp_pat
 @pytest.mark.parametrize("content", [b"", b"<html>no gzip</html>", noise(3, 5_000)[:-4], noise(3, 500)[:-8] + bytes(8)])
 def test_a_file_that_is_no_whole_gzip_is_refused(server: DumpServer, tmp_path: Path, content: bytes) -> None:
     server.files["/observers.csv.gz"] = Served(content)
-    with pytest.raises(BadDump, match=r"observers\.csv\.gz came whole .* cannot be unpacked"):
+    with pytest.raises(BadDump, match=r"observers\.csv\.gz cannot be unpacked"):
         fetch_dumps(options(server, tmp_path))
     assert not (tmp_path / "observers.csv.gz").exists()
     assert not (tmp_path / "observers.csv.gz.partial").exists()
@@ -506,6 +506,15 @@ def test_the_command_says_what_came_and_then_that_all_is_current(server: DumpSer
     facts = json.loads(run("fetch-dumps", tmp_path, "--base-url", server.url, "--json").stdout)
     assert facts["fetched"] == []
     assert set(facts["files"]) == set(TABLE_FILES)
+
+
+def test_without_a_terminal_lines_say_how_much_came_and_how_long_it_takes(
+    server: DumpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shroomcurate.terminal._LINE_EVERY", 0.0)
+    said = run("fetch-dumps", tmp_path, "--base-url", server.url).stderr
+    assert re.search(r"^Fetching: \d+ %, [0-9.]+ [kM]?B of 1\.7 MB, [0-9.]+ .?B/s, 0:00:\d\d left$", said, re.MULTILINE)
+    assert re.search(r"^Checking: 100 %, 1\.7 MB of 1\.7 MB", said, re.MULTILINE)
 
 
 def test_a_wrong_address_is_told_with_its_exit_code(server: DumpServer, tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ Resumes: after ^C, kill -9 or a full disk only those bytes are fetched that are 
 that are here and current are not fetched again. A newer snapshot takes the place of the old one when all of it is
 there, so that the old can be used until then.
 
-A fetched file is read through once before it takes its place: to unpack it is the only proof there is that the parts
-fit together (gzip carries a checksum, S3's ETag is none), and the sha256 for ``dump.lock`` comes from the same reading.
+A fetched file is read through once before it takes its place, closely behind the parts as they come: to unpack it is
+the only proof there is that they fit together (gzip carries a checksum, S3's ETag is none), and the sha256 for
+``dump.lock`` comes from the same reading.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import itertools
 import os
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -145,8 +147,7 @@ def fetch_dumps(options: FetchOptions = FetchOptions(), progress: Progress = sil
         files = {name: PartialFile(options.folder / name, remote) for name, remote in remotes.items()}
         for name in here:
             files.pop(name).discard()  # what a kill may have left
-        resumed = _fetch(client, options, files, progress) if files else 0
-        fetched = {name: _checked(file, progress) for name, file in files.items()}
+        fetched, resumed = _fetch(client, options, files, progress)
         if fetched:
             _refuse_replaced(remotes, _describe_all(client, options, options.patience))
             _put_in_place(options.folder, files, {**locked, **fetched})
@@ -192,11 +193,8 @@ def _is_here(
         return True
     if path.stat().st_size != known.size:
         return False
-    with _hashing(path, f"Hashing {name}", progress) as (content, digest):
-        while content.read(_BLOCK):
-            pass
-        if digest.hexdigest() != known.sha256:
-            return False
+    if _hash(path, progress) != known.sha256:
+        return False
     dump_lock.set_time(path, known.last_modified)
     return True
 
@@ -233,44 +231,72 @@ def _describe_all(client: httpx.Client, options: FetchOptions, patience: Patienc
     return in_background(lambda: {name: describe(client, url, patience) for name, url in options.addresses.items()})
 
 
-def _fetch(client: httpx.Client, options: FetchOptions, files: Mapping[str, PartialFile], progress: Progress) -> int:
-    """Fetch what is missing; return how many bytes were not."""
+def _fetch(
+    client: httpx.Client, options: FetchOptions, files: Mapping[str, PartialFile], progress: Progress
+) -> tuple[dict[str, LockedFile], int]:
+    """Fetch what is missing; return what the lock shall say of each file, and how many bytes were here."""
+    if not files:
+        return {}, 0
     _refuse_full_disk(options, files)
-    missing = sum(stop - first for file in files.values() for first, stop in file.missing)
-    fetching = Fetching(client, list(files.values()), options.connections, options.part_bytes, options.patience)
-    fetching.run(progress, "Fetching")
-    return sum(file.remote.size for file in files.values()) - missing
+    every = list(files.values())
+    with Fetching(client, every, options.connections, options.part_bytes, options.patience, progress) as fetching:
+        done = itertools.accumulate((file.remote.size for file in every), initial=0)
+        checked = {
+            name: _checked(file, fetching, before, progress)
+            for (name, file), before in zip(files.items(), done, strict=False)
+        }
+    return checked, fetching.resumed
 
 
 class _Hashing(io.RawIOBase):
-    """Passes a file's bytes on, hashing and counting them."""
+    """Passes a file's bytes on, hashing them.
 
-    def __init__(self, source: io.RawIOBase, size: int, label: str, progress: Progress) -> None:
-        self._source, self._size, self._label, self._progress = source, size, label, progress
-        self._count = 0
+    Parameters
+    ----------
+    ready
+        Told a position, returns how many bytes of the file may be read, more than that or all.
+    tell
+        Called with the number of bytes read by now.
+    """
+
+    def __init__(self, source: io.RawIOBase, ready: Callable[[int], int], tell: Callable[[int], object]) -> None:
+        self._source, self._ready, self._tell = source, ready, tell
+        self._position = self._limit = 0
         self.digest = hashlib.sha256()
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        count = self._source.readinto(buffer) or 0
-        self.digest.update(buffer[:count])
-        self._count += count
-        self._progress(self._count, Bytes(self._size), self._label)
+        if self._position == self._limit:
+            self._limit = self._ready(self._position)
+        view = memoryview(buffer)[: self._limit - self._position]
+        count = self._source.readinto(view) or 0
+        self.digest.update(view[:count])
+        self._position += count
+        self._tell(self._position)
         return count
 
 
-@contextmanager
-def _hashing(path: Path, label: str, progress: Progress) -> Iterator[tuple[io.BufferedReader, hashlib._Hash]]:
-    """Open a file so that whatever is read of it is hashed."""
+def _hash(path: Path, progress: Progress) -> str:
+    """Return the sha256 of a file."""
+    size = Bytes(path.stat().st_size)
     with path.open("rb", buffering=0) as raw:
-        hashing = _Hashing(raw, path.stat().st_size, label, progress)
-        yield io.BufferedReader(hashing, _BLOCK), hashing.digest
+        content = _Hashing(
+            raw, lambda _: size, lambda count: progress(count, size, f"Hashing {path.name.removesuffix('.csv.gz')}")
+        )
+        while content.read(_BLOCK):
+            pass
+    return content.digest.hexdigest()
 
 
-def _checked(file: PartialFile, progress: Progress) -> LockedFile:
-    """Read a fetched file through; return what the lock shall say of it.
+def _checked(file: PartialFile, fetching: Fetching, before: int, progress: Progress) -> LockedFile:
+    """Read a file through while it comes; return what the lock shall say of it.
+
+    Parameters
+    ----------
+    before
+        Bytes of the files that were checked before it, for the progress.
 
     Raises
     ------
@@ -279,9 +305,15 @@ def _checked(file: PartialFile, progress: Progress) -> LockedFile:
     """
     from isal import igzip, isal_zlib
 
+    def tell(count: int) -> None:
+        if fetching.tell():
+            progress(before + count, fetching.total, "Checking")
+
     remote = file.remote
     broken: tuple[type[Exception], ...] = (EOFError, igzip.BadGzipFile, isal_zlib.error)  # type: ignore[assignment]
-    with _hashing(file.path, f"Checking {file.target.name}", progress) as (content, digest):
+    with file.path.open("rb", buffering=0) as raw:
+        hashing = _Hashing(raw, lambda position: fetching.ready(file, position), tell)
+        content = io.BufferedReader(hashing, _BLOCK)
         try:
             if remote.size < _SMALLEST_GZIP:
                 raise EOFError("there is nothing in it")
@@ -291,13 +323,14 @@ def _checked(file: PartialFile, progress: Progress) -> LockedFile:
         except broken as error:
             file.discard()
             raise BadDump(
-                f"{remote.url} came whole ({remote.size:,} bytes) and cannot be unpacked: {error}. It was deleted.",
+                f"{remote.url} cannot be unpacked: {error}. What came of it was deleted.",
                 "Type the same command again. If that ends the same way, the file on the server is damaged: "
                 "wait for the next snapshot.",
             ) from error
         while content.read(_BLOCK):  # zeros may follow a gzip
             pass
-    return LockedFile(remote.url, remote.size, remote.etag, dump_lock.stamp(remote.modified), digest.hexdigest())
+    digest = hashing.digest.hexdigest()
+    return LockedFile(remote.url, remote.size, remote.etag, dump_lock.stamp(remote.modified), digest)
 
 
 def _refuse_replaced(before: Mapping[str, Remote], after: Mapping[str, Remote]) -> None:

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from shroomcurate.catalogue.remote import Halted, Patience, Remote, read_range
 from shroomcurate.dataset import PARTIAL, sync_folder, write_bytes
@@ -79,7 +79,8 @@ class PartialFile:
     @property
     def missing(self) -> list[Span]:
         """What is not recorded as being on the disk."""
-        return gaps(self._spans, self.remote.size)
+        with self._lock:
+            return gaps(self._spans, self.remote.size)
 
     def open(self) -> None:
         """Make the file ready to be written to; what belongs to another file is thrown away."""
@@ -179,7 +180,9 @@ def _joined(spans: Iterable[Span]) -> list[Span]:
 
 
 class Fetching:
-    """Threads that take part after part of several files, until all are there or one failed for good.
+    """Threads that take part after part of several files while the block lasts; :meth:`ready` follows them.
+
+    Leaving the block ends them; what came is recorded. ^C is heard at once.
 
     Parameters
     ----------
@@ -187,6 +190,8 @@ class Fetching:
         Requests at a time, over all files.
     part_bytes
         Bytes asked for at a time. From a server without Range a file comes in one.
+    progress
+        Told how many bytes came.
     """
 
     def __init__(
@@ -196,9 +201,10 @@ class Fetching:
         connections: int,
         part_bytes: int,
         patience: Patience,
+        progress: Progress,
     ) -> None:
-        self.client, self.files, self.patience = client, files, patience
-        self._halt = threading.Event()
+        self.client, self.files, self.patience, self.progress = client, files, patience, progress
+        self._halt, self._all_came = threading.Event(), False
         self._raised: list[BaseException] = []
         self._tasks: deque[tuple[PartialFile, Span]] = deque()
         for file in files:
@@ -206,12 +212,28 @@ class Fetching:
             if spans and not file.remote.ranges:  # each answer begins at the file's beginning, so there is but one
                 spans = [(spans[0][0], file.remote.size)]
             self._tasks.extend((file, span) for span in spans)
+        self.total = Bytes(sum(file.remote.size for file in files))
+        self.resumed = self.total - sum(stop - first for file in files for first, stop in file.missing)
         count = min(connections, len(self._tasks))
         # No thread that ^C would have to wait for.
         self._threads = [threading.Thread(target=self._work, name=f"fetch {n}", daemon=True) for n in range(count)]
 
-    def run(self, progress: Progress, label: str) -> None:
-        """Fetch what is missing. ^C is heard at once, and what came is recorded.
+    def __enter__(self) -> Self:
+        try:
+            for file in self.files:
+                file.open()
+            for thread in self._threads:
+                thread.start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def tell(self) -> bool:
+        """Report how far it is, and return whether everything came.
 
         Raises
         ------
@@ -220,24 +242,32 @@ class Fetching:
         DiskFull
             No room.
         """
-        total = Bytes(sum(file.remote.size for file in self.files))
-        there = total - sum(stop - first for file in self.files for first, stop in file.missing)
-        try:
-            for file in self.files:
-                file.open()
-            for thread in self._threads:
-                thread.start()
-            for thread in self._threads:
-                while thread.is_alive():
-                    thread.join(0.1)
-                    progress(there + sum(file.came for file in self.files), total, label)
-        finally:
-            self._halt.set()
-            self._end()
         if self._raised:
             raise self._raised[0]
+        if not self._all_came:
+            done = self.resumed + sum(file.came for file in self.files)
+            self.progress(done, self.total, "Fetching")
+            self._all_came = done >= self.total
+        return self._all_came
+
+    def ready(self, file: PartialFile, position: int) -> int:
+        """Wait until a file's byte number ``position`` is on the disk, and return how many are without a gap.
+
+        Raises
+        ------
+        BadDump, SourceMissing, NetworkDown, DiskFull
+            As :meth:`tell`.
+        """
+        while True:
+            missing = file.missing
+            there = missing[0][0] if missing else file.remote.size
+            if there > position or not missing:
+                return there
+            self.tell()
+            time.sleep(0.02)
 
     def _end(self) -> None:
+        self._halt.set()
         patience_ends = time.monotonic() + 0.5
         for thread in self._threads:
             if thread.ident is not None:
@@ -254,6 +284,6 @@ class Fetching:
                 file.receive(first, read_range(self.client, file.remote, first, stop, self.patience, self._halt))
         except (Halted, IndexError):  # the last task went to another thread
             pass
-        except BaseException as error:  # noqa: BLE001  # raised again by run()
+        except BaseException as error:  # noqa: BLE001  # raised again by tell()
             self._raised.append(error)
             self._halt.set()

@@ -220,7 +220,7 @@ class _Failures:
         if self.count >= self.patience.attempts:
             raise NetworkDown(
                 f"{self.url} cannot be read: {trouble}; asked {self.count} times in a row.",
-                "Check the network, then type the same command again: what is finished is kept.",
+                "Check the network and the address, then type the same command again: what is finished is kept.",
             ) from trouble
         jitter = random.random()  # noqa: S311  # no secret
         if self.halt.wait(pause_before(self.count + 1, self.patience.backoff, trouble.retry_after, jitter)):
