@@ -61,6 +61,10 @@ class World:
             **other,
         }
 
+    def names(self, taxon: dict[str, Any]) -> list[str]:
+        """All that a search finds a taxon by."""
+        return [taxon["name"], "Fly agaric"] if taxon["name"].startswith("Amanita muscaria") else [taxon["name"]]
+
     def observe(self, number: int, taxon_id: int, *photos: dict[str, Any], **other: Any) -> None:
         """One observation; without photos, it has one of the same number."""
         self.observations.append(
@@ -131,7 +135,7 @@ class ApiServer:
             found = [
                 taxon
                 for taxon in self.world.taxa.values()
-                if taxon["is_active"] and taxon["name"].casefold().startswith(words)
+                if taxon["is_active"] and any(name.casefold().startswith(words) for name in self.world.names(taxon))
             ]
             return {"total_results": len(found), "page": 1, "per_page": 30, "results": found[:30]}
         ids = [int(each) for each in path.removeprefix("/v1/taxa/").split(",")]

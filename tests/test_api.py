@@ -210,17 +210,20 @@ def test_unknown_names_are_all_named_with_file_line_and_the_nearest(
     fetch: Callable[..., ApiReport], tmp_path: Path, server: ApiServer
 ) -> None:
     file = tmp_path / "species.txt"
-    file.write_text(f"Amanita muscarya\nBoletus edulis\nXylaria\n999999\n{INACTIVE}\nAmanita\n")
+    file.write_text(f"Amanita muscarya\nBoletus edulis\nXylaria\n999999\n{INACTIVE}\nAmanita\nFly agaric\n")
     with pytest.raises(NothingMatches) as error:
         fetch(species_file=file)
     lines = error.value.what.splitlines()
-    assert f"{file}, line 1: iNaturalist knows no taxon 'Amanita muscarya'. Nearest:" in lines[0]
-    assert f"Amanita muscaria ({MUSCARIA})" in lines[0]
+    assert (
+        f"{file}, line 1: iNaturalist knows no taxon 'Amanita muscarya'. Nearest: Amanita muscaria ({MUSCARIA})"
+        in lines[0]
+    )
     assert lines[1] == f"{file}, line 3: iNaturalist knows no taxon 'Xylaria'."
     assert lines[2] == f"{file}, line 4: iNaturalist knows no taxon '999999'."
     assert "line 5" in lines[3]
     assert "replaced it: 102" in lines[3]
     assert f"line 6: 'Amanita' is a genus, not a species. For its best-covered species: --taxon {AMANITA}" in lines[4]
+    assert "no taxon 'Fly agaric'. Nearest: Amanita muscaria (" in lines[5]
     assert not asked_for(server, "/observations")
 
 
@@ -260,6 +263,8 @@ def test_wrong_options_are_refused() -> None:
     for options in ({}, {"taxa": ("x",), "per_species": 0}, {"taxa": ("x",), "species": 501}):
         with pytest.raises(BadOption):
             ApiOptions(**options)  # type: ignore[arg-type]
+    with pytest.raises(BadOption, match=r"2,5\d\d requests; load-api makes 2,000 at most"):
+        load_api(ApiOptions(taxa=("Amanita",), species=500, per_species=600))
     with pytest.raises(BadOption, match="no web address"):
         Api("ftp://example.org", None)
     for contact in ("", "ann\r\nX: y", "ann (x)", " ann", "ä@example.org"):
@@ -468,24 +473,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-FIELDS = st.dictionaries(
-    st.sampled_from(
-        [
-            "uuid",
-            "quality_grade",
-            "observed_on",
-            "location",
-            "geojson",
-            "public_positional_accuracy",
-            "spam",
-            "flags",
-            "taxon",
-            "user",
-            "photos",
-        ]
-    ),
-    JSON,
-)
+NAMES = "uuid quality_grade observed_on location geojson public_positional_accuracy spam flags taxon user photos"
+FIELDS = st.dictionaries(st.sampled_from(NAMES.split(" ")), JSON)
 PHOTO_FIELDS = st.dictionaries(
     st.sampled_from(["id", "license_code", "url", "original_dimensions", "hidden", "flags"]), JSON
 )

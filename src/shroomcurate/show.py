@@ -37,11 +37,8 @@ def load_csvs(terminal: Terminal, report: LoadReport) -> None:
 
 def load_api_ahead(terminal: Terminal, requests: int, options: ApiOptions) -> None:
     """Show how long it will take, before it starts."""
-    minutes = -(-requests // 60)
-    terminal.say(
-        f"About {requests:,} requests, one a second: {minutes:,} minute{'s' if minutes > 1 else ''} or more. "
-        "Fetched pages are kept and not asked for again."
-    )
+    time = f"{requests} seconds" if requests < 120 else f"{round(requests / 60)} minutes"
+    terminal.say(f"About {requests:,} requests, one a second: {time} or more. What is fetched is not asked for again.")
     if options.contact is None:
         terminal.say("With --contact you@example.org, iNaturalist can write to you rather than block you.")
 
@@ -52,7 +49,7 @@ def load_api(terminal: Terminal, report: ApiReport, options: ApiOptions) -> None
     terminal.table("Fetched", ("species", "observations", "photos", "ended with"), _shortened(rows))
     terminal.counts("Photos left out", ("because", "photos"), report.left_out)
     there = f", {report.pages_there:,} pages were there" if report.pages_there else ""
-    since = f", the oldest since {report.oldest_page} (--fresh asks again)" if report.oldest_page else ""
+    since = f", the oldest of {report.oldest_page} (--fresh asks for all again)" if report.oldest_page else ""
     terminal.say(f"\n{report.requests:,} requests{there}{since}. The small dump: {escape(report.dump)}")
     facts, tables = report.load.facts, report.load.tables
     terminal.say(

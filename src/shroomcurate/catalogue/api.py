@@ -41,6 +41,10 @@ from shroomcurate.transport import run_to_end
 
 #: Observations in one page, at most: the API's limit.
 _PAGE = 200
+#: More is no small set: half an hour, some GB of answers, and a fifth of what the API bears from one user in a day.
+_MOST_REQUESTS = 2_000
+
+_USE_THE_DUMP = "For large sets the dump is faster, and kinder to the API: shroomcurate load-csvs"
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,7 @@ class ApiOptions:
             ("--species", self.species, COUNTS_AT_A_TIME),
         ):
             if not 1 <= value <= most:
-                raise BadOption(
-                    f"{name} {value} is not between 1 and {most:,}.",
-                    "For large sets the dumps are better, and kinder to the API: shroomcurate load-csvs",
-                )
+                raise BadOption(f"{name} {value} is not between 1 and {most:,}.", _USE_THE_DUMP)
 
     @property
     def wanted(self) -> int:
@@ -134,6 +135,8 @@ class _Found:
     """By UUID."""
     species: list[SpeciesFetched] = field(default_factory=list)
     taxa: list[Taxon] = field(default_factory=list)
+    named: dict[tuple[int, ...], Taxon] = field(default_factory=dict)
+    """The observations' taxa, one object for all observations of a taxon."""
 
 
 def load_api(
@@ -158,13 +161,18 @@ def load_api(
         The server's side of it.
     """
     wishes = options.wishes()
+    expected = expected_requests(options)
+    if expected > _MOST_REQUESTS:
+        raise BadOption(
+            f"That would take {expected:,} requests; load-api makes {_MOST_REQUESTS:,} at most.", _USE_THE_DUMP
+        )
     api = Api(options.api_url, options.contact, manners)
     dump = options.place / "dump"
     with Dataset(options.place).lock("load-api"):
         _refuse_other_catalogue(dump, database_url, options)
         if options.fresh:
             shutil.rmtree(options.place / "pages", ignore_errors=True)
-        pages = Pages(options.place / "pages", api, progress, expected_requests(options))
+        pages = Pages(options.place / "pages", api, progress, expected)
         found = _Found()
         run_to_end(_fetch(found, options, wishes, pages))
         left_out = _write(dump, found)
@@ -276,6 +284,8 @@ def _take(found: _Found, observation: dict[str, Any]) -> None:
     key = str(observation.get("uuid", observation["id"]))
     known = found.observations.get(key)
     if known is None or _changed_at(observation) >= _changed_at(known):
+        if taxon := observation["taxon"]:
+            observation["taxon"] = found.named.setdefault((taxon["id"], *taxon["ancestor_ids"]), taxon)
         found.observations[key] = observation
 
 

@@ -141,13 +141,13 @@ def _of_that_name(taxa: Sequence[Taxon], name: str) -> list[Taxon]:
 
 
 async def _nearest(pages: Pages, name: str) -> str:
-    taxa = await _search(pages, name)
-    if not taxa and " " in name:  # the genus may be right
-        taxa = await _search(pages, name.split(maxsplit=1)[0])
-    labels = {f"{taxon.get('name')} ({taxon['id']})": str(taxon.get("name")) for taxon in taxa}
-    near = difflib.get_close_matches(name, labels.values(), _SUGGESTIONS, cutoff=0.0)
-    shown = [label for label, text in labels.items() if text in near][:_SUGGESTIONS]
-    return f" Nearest: {', '.join(shown)}." if shown else ""
+    """Return the names that the API finds for a text, best first; or, where it finds none, of the same genus."""
+    near = await _search(pages, name)
+    if not near and " " in name:
+        named = {str(taxon.get("name")): taxon for taxon in await _search(pages, name.split(maxsplit=1)[0])}
+        near = [named[each] for each in difflib.get_close_matches(name, named, _SUGGESTIONS)]
+    shown = ", ".join(f"{taxon.get('name')} ({taxon['id']})" for taxon in near[:_SUGGESTIONS])
+    return f" Nearest: {shown}." if shown else ""
 
 
 async def _search(pages: Pages, text: str) -> list[Taxon]:
