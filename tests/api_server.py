@@ -135,7 +135,8 @@ class ApiServer:
             found = [
                 taxon
                 for taxon in self.world.taxa.values()
-                if taxon["is_active"] and any(name.casefold().startswith(words) for name in self.world.names(taxon))
+                if (taxon["is_active"] or asked["is_active"] == "any")
+                and any(name.casefold().startswith(words) for name in self.world.names(taxon))
             ]
             return {"total_results": len(found), "page": 1, "per_page": 30, "results": found[:30]}
         ids = [int(each) for each in path.removeprefix("/v1/taxa/").split(",")]

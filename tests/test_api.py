@@ -223,6 +223,8 @@ def test_unknown_names_are_all_named_with_file_line_and_the_nearest(
     assert "line 5" in lines[3]
     assert "replaced it: 102" in lines[3]
     assert f"line 6: 'Amanita' is a genus, not a species. For its best-covered species: --taxon {AMANITA}" in lines[4]
+    with pytest.raises(NothingMatches, match=r"'Amanita gone' .* no longer in use .* replaced it: 102"):
+        fetch("Amanita gone")
     assert "no taxon 'Fly agaric'. Nearest: Amanita muscaria (" in lines[5]
     assert not asked_for(server, "/observations")
 
@@ -234,6 +236,7 @@ def test_a_name_that_means_several_taxa_is_refused_unless_one_is_the_species(
     with pytest.raises(NothingMatches, match=rf"give the id .*: {AMANITA} \(Fungi\), 900 \(Plantae\)"):
         fetch("Amanita")
     del world.taxa[900]
+    world.taxon(900, "48460/47126", 20, "genus", "Amanita", is_active=False)
     # A section of the genus and a complex of the species, named like them.
     world.taxon(901, f"48460/47170/47169/{AMANITA}", 13, "section", "Amanita")
     world.taxon(902, f"48460/47170/47169/{AMANITA}", 11, "complex", "Amanita muscaria")

@@ -112,7 +112,7 @@ def _problem(wish: Wish, candidates: Sequence[Taxon]) -> str | None:
         ids = ", ".join(f"{each['id']} ({each.get('iconic_taxon_name') or each.get('rank')})" for each in candidates)
         return f"{wish.text!r} names {len(candidates)} taxa; give the id of the one you mean: {ids}."
     (taxon,) = candidates
-    if taxon.get("is_active") is False:
+    if not _in_use(taxon):
         now = ", ".join(map(str, taxon.get("current_synonymous_taxon_ids") or [])) or "unknown"
         return f"{wish.text!r} ({taxon.get('name')}) is no longer in use at iNaturalist; what replaced it: {now}."
     if wish.only_species and is_above_species(taxon):
@@ -129,12 +129,18 @@ def is_above_species(taxon: Taxon) -> bool:
     return isinstance(level, int | float) and level > _SPECIES_LEVEL
 
 
+def _in_use(taxon: Taxon) -> bool:
+    return taxon.get("is_active") is not False
+
+
 def _of_that_name(taxa: Sequence[Taxon], name: str) -> list[Taxon]:
     """Return the taxa of exactly this scientific name.
 
-    A species comes before the complex or section that is named after it, and else the higher of two in one line.
+    One in use comes before one that is not, a species before the complex or section that is named after it, and else
+    the higher of two in one line.
     """
     same = [taxon for taxon in taxa if str(taxon.get("name")).casefold() == name.casefold()]
+    same = [taxon for taxon in same if _in_use(taxon)] or same
     species = [taxon for taxon in same if taxon.get("rank") == "species"]
     ids = {taxon["id"] for taxon in same}
     return species or [taxon for taxon in same if not ids & set(taxon["ancestor_ids"])]
@@ -142,16 +148,18 @@ def _of_that_name(taxa: Sequence[Taxon], name: str) -> list[Taxon]:
 
 async def _nearest(pages: Pages, name: str) -> str:
     """Return the names that the API finds for a text, best first; or, where it finds none, of the same genus."""
-    near = await _search(pages, name)
+    near = [taxon for taxon in await _search(pages, name) if _in_use(taxon)]
     if not near and " " in name:
-        named = {str(taxon.get("name")): taxon for taxon in await _search(pages, name.split(maxsplit=1)[0])}
+        genus = await _search(pages, name.split(maxsplit=1)[0])
+        named = {str(taxon.get("name")): taxon for taxon in genus if _in_use(taxon)}
         near = [named[each] for each in difflib.get_close_matches(name, named, _SUGGESTIONS)]
     shown = ", ".join(f"{taxon.get('name')} ({taxon['id']})" for taxon in near[:_SUGGESTIONS])
     return f" Nearest: {shown}." if shown else ""
 
 
 async def _search(pages: Pages, text: str) -> list[Taxon]:
-    taxa: list[Taxon] = await pages.get("names", "taxa", {"q": text, "per_page": "30"}, keep_taxa)
+    parameters = {"q": text, "is_active": "any", "per_page": "30"}
+    taxa: list[Taxon] = await pages.get("names", "taxa", parameters, keep_taxa)
     return taxa
 
 
@@ -177,7 +185,7 @@ async def best_covered(pages: Pages, taxon: Taxon, most: int) -> list[Taxon]:
     parameters = {**OBSERVATIONS, "taxon_id": str(taxon["id"]), "per_page": str(COUNTS_AT_A_TIME)}
     counts = await pages.get(f"species-of-{taxon['id']}", "observations/species_counts", parameters, keep_counts)
     # It counts leaves: an observation that is known to its genus only counts for the genus.
-    species = [each for each in counts if each.get("rank") == "species" and each.get("is_active") is not False]
+    species = [each for each in counts if each.get("rank") == "species" and _in_use(each)]
     if not species:
         raise NothingMatches(
             f"iNaturalist has no research-grade photos with an open licence of a species of {taxon.get('name')}.",
