@@ -107,6 +107,12 @@ class NotWritable(ShroomError):
     exit_code = 14
 
 
+class Refused(ShroomError):
+    """A server answers, and says that the request is wrong or not allowed."""
+
+    exit_code = 15
+
+
 INTERRUPTED = 130  # what a shell reports for ^C
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

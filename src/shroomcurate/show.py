@@ -12,6 +12,7 @@ from shroomcurate.progress import Bytes
 from shroomcurate.terminal import Terminal
 
 if TYPE_CHECKING:
+    from shroomcurate.catalogue.api import ApiOptions, ApiReport
     from shroomcurate.catalogue.fetch import FetchReport
     from shroomcurate.catalogue.ledger import LoadReport
     from shroomcurate.clean import CleanSummary
@@ -57,6 +58,39 @@ def load_csvs(terminal: Terminal, report: LoadReport, *, diff: bool) -> None:
         terminal.say("There is nothing to compare with: no load before, or one that kept other taxa or grades.")
     if report.already_loaded:
         terminal.say("This dump is in the catalogue already: nothing was done. --force loads it again.")
+    terminal.result(report)
+
+
+def load_api_ahead(terminal: Terminal, requests: int, options: ApiOptions) -> None:
+    """Show how long it will take, before it starts."""
+    time = f"{requests} seconds" if requests < 120 else f"{round(requests / 60)} minutes"
+    terminal.say(f"About {requests:,} requests, one a second: {time} or more. What is fetched is not asked for again.")
+    if options.contact is None:
+        terminal.say("With --contact you@example.org, iNaturalist can write to you rather than block you.")
+
+
+def load_api(terminal: Terminal, report: ApiReport, options: ApiOptions) -> None:
+    """Show the photos of each species, those left out, the load, and what to type next."""
+    rows = [(each.name, each.observations, each.photos, each.ended) for each in report.species]
+    terminal.table("Fetched", ("species", "observations", "photos", "ended with"), _shortened(rows))
+    terminal.counts("Photos left out", ("because", "photos"), report.left_out)
+    there = f", {report.pages_there:,} pages were there" if report.pages_there else ""
+    since = f", the oldest of {report.oldest_page} (--fresh asks for all again)" if report.oldest_page else ""
+    terminal.say(f"\n{report.requests:,} requests{there}{since}. The small dump: {escape(report.dump)}")
+    facts, tables = report.load.facts, report.load.tables
+    terminal.say(
+        f"In the catalogue: {tables['photos'].kept:,} photos of {tables['observations'].kept:,} observations by "
+        f"{tables['observers'].kept:,} observers."
+    )
+    terminal.counts("Worth knowing", ("in the catalogue", "count"), facts)
+    short = sum(each.photos < options.per_species for each in report.species)
+    if short:
+        terminal.warn(f"{short:,} species have fewer than {options.per_species:,} photos.")
+    covered = sum(each.photos > 0 for each in report.species)
+    terminal.say(
+        f"\nNext: [bold]shroomcurate query --species {covered} --per-class {options.per_species}[/], "
+        "then [bold]shroomcurate download --size small[/]"
+    )
     terminal.result(report)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from shroomcurate import show
+from shroomcurate.catalogue.api import ApiOptions
 from shroomcurate.catalogue.fetch import FetchOptions
 from shroomcurate.catalogue.load import LoadOptions
 from shroomcurate.cli.app import DATASET, app
@@ -101,6 +102,64 @@ def load_csvs(
         )
         report = load_csvs(options, database_url, progress)
     show.load_csvs(terminal, report, diff=diff)
+
+
+@app.command("load-api")
+def load_api(
+    species_file: Annotated[
+        Path | None, typer.Option(help="Text file: a name or id of a species a line, # begins a comment.")
+    ] = None,
+    taxon: Annotated[
+        list[str] | None,
+        typer.Option(help="Name or id. Above species: its best-covered species. Can be given again."),
+    ] = None,
+    per_species: Annotated[
+        int, typer.Option(help="Photos of each species; half as many again are fetched for the reserve.")
+    ] = ApiOptions.per_species,
+    species: Annotated[int, typer.Option(help="Species of each --taxon above species, at most.")] = ApiOptions.species,
+    contact: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SHROOMCURATE_CONTACT",
+            help="Your e-mail address or web page, sent along so that iNaturalist can reach you.",
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Where the fetched pages and the small dump lie. Left away: under SHROOMCURATE_HOME."),
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Ask for every page again, also for those fetched.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a catalogue that came from elsewhere.")] = False,
+    api_url: Annotated[str, typer.Option(help="Where the API is.")] = ApiOptions.api_url,
+    database_url: DatabaseUrl = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Load a small set of species from the iNaturalist API, without the dump.
+
+    Research-grade photos with an open licence, oldest observations first; one request a second. Can be stopped at any
+    moment and typed again.
+
+    Example: `shroomcurate load-api --taxon Amanita --species 10 --contact you@example.org`
+    """
+    from shroomcurate.catalogue import api
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    with reported(terminal), terminal.progress() as progress:
+        options = ApiOptions(
+            species_file=species_file,
+            taxa=tuple(taxon or ()),
+            per_species=per_species,
+            species=species,
+            contact=contact,
+            api_url=api_url,
+            folder=folder,
+            fresh=fresh,
+            force=force,
+        )
+        show.load_api_ahead(terminal, api.expected_requests(options), options)
+        report = api.load_api(options, database_url, progress)
+    show.load_api(terminal, report, options)
 
 
 @app.command()
