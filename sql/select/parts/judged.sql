@@ -5,10 +5,10 @@
 -- :taxa                 bigint[]          only taxa at or below these; NULL for all
 -- :licenses             text[]            licences that are accepted
 -- :exclude              bigint[]          photos of an earlier dataset, to be left out with their observations; NULL: none
--- :west                 double precision  the region, in degrees; NULL for the whole world. West of the 180th meridian
--- :south                double precision  and east of it when west is the greater number
--- :east                 double precision
--- :north                double precision
+-- :west                 double precision  the region's western edge in degrees; NULL for the whole world
+-- :south                double precision  its southern edge
+-- :east                 double precision  its eastern edge; less than west: the region lies across the 180th meridian
+-- :north                double precision  its northern edge
 -- :since                date              first day of observation; NULL for any
 -- :until                date              last day of observation; NULL for any
 -- :max_per_observation  bigint            photos of one observation at most; NULL for all

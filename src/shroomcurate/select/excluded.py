@@ -42,7 +42,7 @@ def _ids(file: Path) -> list[int]:
     except UnicodeDecodeError as error:
         raise BadOption(f"--exclude {path} is not UTF-8 text: {error}", _HINT) from error
     first = text.split("\n", 1)[0].strip()
-    if "photo_id" in first.split(","):
+    if "photo_id" in next(csv.reader([first]), []):
         rows = csv.DictReader(io.StringIO(text, newline=""))
         return [_id(path, rows.line_num, row["photo_id"] or "") for row in rows]
     lines = ((number, line.split("#")[0].strip()) for number, line in enumerate(text.split("\n"), 1))

@@ -76,8 +76,10 @@ class Template:
     def bound(self) -> str:
         """Return the statement with psycopg's placeholders, each cast to its declared type."""
         types = {parameter.name: parameter.type for parameter in self.parameters}
+        # psycopg looks for placeholders, and for %%, only where there are values.
+        percent = "%%" if self.used() else "%"
         text = _replaced(
-            self.text, lambda name: f"CAST(%({name})s AS {types[name]})", lambda text: text.replace("%", "%%")
+            self.text, lambda name: f"CAST(%({name})s AS {types[name]})", lambda text: text.replace("%", percent)
         )
         return text.strip().rstrip(";")
 
@@ -152,7 +154,7 @@ def _declared(path: Path, name: str, rest: str) -> Parameter:
     declared = re.match(rf"{re.escape(PARAMETERS[name])}(?=\s|$)", rest)
     if not declared:
         raise BadOption(
-            f"{path} declares :{name} as {rest.split('  ', 1)[0].strip() or 'nothing'!r}; its type is {PARAMETERS[name]}.",
+            f"{path} declares :{name} as {rest[:60].strip()!r}; its type is {PARAMETERS[name]}.",
             f"Write: -- :{name} {PARAMETERS[name]} what it is for",
         )
     return Parameter(name, PARAMETERS[name], rest[declared.end() :].strip())
@@ -164,7 +166,7 @@ def _known() -> str:
 
 def _part(path: Path, name: str) -> str:
     try:
-        return _text_of(sql_file(f"select/parts/{name}")).rstrip("\n")
+        return _text_of(sql_file(f"select/parts/{Path(name).name}")).rstrip("\n")
     except FileNotFoundError as error:
         raise BadOption(
             f"{path} includes {name}, which is none of the shared parts.", "Use judged.sql or sample.sql."
