@@ -131,7 +131,7 @@ def read_template(path: Path) -> Template:
     BadOption
         Not UTF-8; an include that is not there; a parameter that is unknown, of another type, or not declared.
     """
-    text = _INCLUDE.sub(lambda match: _part(path, match[1]), _text_of(path)).replace("\r\n", "\n")
+    text = _with_parts(path, _text_of(path)).replace("\r\n", "\n")
     declared: dict[str, Parameter] = {}
     for match in _DECLARATION.finditer(text):
         parameter = _declared(path, match[1], match[2])
@@ -162,6 +162,10 @@ def _declared(path: Path, name: str, rest: str) -> Parameter:
 
 def _known() -> str:
     return ", ".join(f":{name}" for name in PARAMETERS)
+
+
+def _with_parts(path: Path, text: str) -> str:
+    return _INCLUDE.sub(lambda match: _with_parts(path, _part(path, match[1])), text)
 
 
 def _part(path: Path, name: str) -> str:
