@@ -27,7 +27,8 @@ INSERT INTO taxa VALUES
     (48460, '', 100, 'stateofmatter', 'Life', true),
     (47170, '48460', 70, 'kingdom', 'Fungi', true),
     (47169, '48460/47170', 60, 'phylum', 'Basidiomycota', true);
-INSERT INTO taxa SELECT 100000 + f, '48460/47170/47169', 30, 'family', 'Family' || f, true FROM generate_series(0, 399) f;
+INSERT INTO taxa SELECT 100000 + f, '48460/47170/47169', 30, 'family', 'Family' || f, true
+    FROM generate_series(0, 399) f;
 INSERT INTO taxa SELECT 200000 + g, '48460/47170/47169/' || 100000 + g % 400, 20, 'genus', 'Genus' || g, true
     FROM generate_series(0, 2999) g;
 INSERT INTO taxa
