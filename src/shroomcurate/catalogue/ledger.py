@@ -51,6 +51,7 @@ class LoadReport:
     """What a load did. ``facts`` are the numbers of ``sql/check/facts.sql``."""
 
     source: str
+    """As a shell reads it."""
     fingerprint: str
     """Equal when files, scope and schema are."""
     taxa: list[int] | None

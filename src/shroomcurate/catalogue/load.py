@@ -7,6 +7,7 @@ catalogue as it was; run it again.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -165,7 +166,7 @@ class _Filling:
         run_file(self._connection, "schema/finish.sql")
         facts = self._connection.exec_driver_sql(sql_file("check/facts.sql").read_text(encoding="utf-8"))
         return ledger.new_report(
-            source=" ".join(options.sources),
+            source=shlex.join(options.sources),
             taxa=self._taxa.roots,
             quality=options.quality,
             asked=options.asked,

@@ -1,0 +1,210 @@
+"""The SQL files of ``sql/select/``: their typed headers, their shared parts, and how values get into them.
+
+A template is one SELECT. Its header declares each parameter, ``-- :name type meaning``; a line ``-- include: FILE``
+stands for a file of ``sql/select/parts/``, header included. Values are bound by psycopg and cast to the declared
+type; psql gets the same values as its own variables.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shroomcurate.catalogue.server import sql_file
+from shroomcurate.errors import BadOption
+
+#: Every parameter that a template can use, and its type.
+PARAMETERS = {
+    "rank": "text",
+    "species": "bigint",
+    "classes": "bigint[]",
+    "per_class": "bigint",
+    "reserve": "bigint",
+    "min_per_class": "bigint",
+    "max_per_observation": "bigint",
+    "max_per_observer": "bigint",
+    "taxa": "bigint[]",
+    "quality": "text",
+    "licenses": "text[]",
+    "exclude": "bigint[]",
+    "west": "double precision",
+    "south": "double precision",
+    "east": "double precision",
+    "north": "double precision",
+    "since": "date",
+    "until": "date",
+    "seed": "text",
+    "chosen": "bigint[]",
+}
+
+_DECLARATION = re.compile(r"^-- :(\w+)[ \t]*(.*)$", re.MULTILINE)
+_INCLUDE = re.compile(r"^-- include: *(\S+) *$", re.MULTILINE)
+
+#: What psql does not look into for variables (strings, names, comments), casts, and the variables.
+_TOKEN = re.compile(
+    r"--[^\n]*|/\*.*?\*/|[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$(\w*)\$.*?\$\1\$|::|(?<!\w):([A-Za-z_]\w*)",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter as a template's header declares it."""
+
+    name: str
+    type: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Template:
+    """A template with its parts in place."""
+
+    path: Path
+    description: str
+    parameters: tuple[Parameter, ...]
+    text: str
+
+    @property
+    def name(self) -> str:
+        """The name that ``--template`` takes, for a bundled one."""
+        return self.path.stem
+
+    def bound(self) -> str:
+        """Return the statement with psycopg's placeholders, each cast to its declared type."""
+        types = {parameter.name: parameter.type for parameter in self.parameters}
+        # psycopg looks for placeholders, and for %%, only where there are values.
+        percent = "%%" if self.used() else "%"
+        text = _replaced(
+            self.text, lambda name: f"CAST(%({name})s AS {types[name]})", lambda text: text.replace("%", percent)
+        )
+        return text.strip().rstrip(";")
+
+    def used(self) -> list[str]:
+        """Return the names of the parameters that the statement uses, sorted."""
+        return sorted({match[2] for match in _TOKEN.finditer(self.text) if match[2]})
+
+
+def _replaced(text: str, parameter: Callable[[str], str], other: Callable[[str], str]) -> str:
+    pieces, end = [], 0
+    for match in _TOKEN.finditer(text):
+        if match[2]:
+            pieces += [other(text[end : match.start()]), parameter(match[2])]
+            end = match.end()
+    return "".join([*pieces, other(text[end:])])
+
+
+def bundled() -> list[Template]:
+    """Return the templates of ``sql/select/``, by name."""
+    return [read_template(path) for path in sorted(sql_file("select/balanced.sql").parent.glob("*.sql"))]
+
+
+def chosen_template(wanted: str | None, *, names: bool) -> Template:
+    """Return the template of a name or file; None: the list's one where there are names, else the balanced one.
+
+    Raises
+    ------
+    BadOption
+        There is none of that name, or its header or statement is not sound.
+    """
+    wanted = wanted or ("species_list" if names else "balanced")
+    own = [template for template in bundled() if template.name == wanted]
+    if own:
+        return own[0]
+    if not Path(wanted).is_file():
+        known = ", ".join(template.name for template in bundled())
+        raise BadOption(
+            f"--template: {wanted!r} is neither a template nor a file.",
+            f"Use {known}, or a file with one SELECT. shroomcurate query --list-templates explains them.",
+        )
+    return read_template(Path(wanted))
+
+
+def read_template(path: Path) -> Template:
+    """Read a template, put its parts in place, and check its header against its statement.
+
+    Raises
+    ------
+    BadOption
+        Not UTF-8; an include that is not there; a parameter that is unknown, of another type, or not declared.
+    """
+    text = _with_parts(path, _text_of(path)).replace("\r\n", "\n")
+    declared: dict[str, Parameter] = {}
+    for match in _DECLARATION.finditer(text):
+        parameter = _declared(path, match[1], match[2])
+        declared[parameter.name] = parameter
+    template = Template(path, _description(text), tuple(declared.values()), text)
+    for name in template.used():
+        if name not in PARAMETERS:
+            raise BadOption(f"{path}: there is no parameter :{name}.", f"Use some of: {_known()}.")
+        if name not in declared:
+            raise BadOption(
+                f"{path} uses :{name}, which its header does not declare.",
+                f"Add this line at its top: -- :{name} {PARAMETERS[name]} what it is for",
+            )
+    return template
+
+
+def _declared(path: Path, name: str, rest: str) -> Parameter:
+    if name not in PARAMETERS:
+        raise BadOption(f"{path} declares :{name}, which is no parameter.", f"Use some of: {_known()}.")
+    declared = re.match(rf"{re.escape(PARAMETERS[name])}(?=\s|$)", rest)
+    if not declared:
+        raise BadOption(
+            f"{path} declares :{name} as {rest[:60].strip()!r}; its type is {PARAMETERS[name]}.",
+            f"Write: -- :{name} {PARAMETERS[name]} what it is for",
+        )
+    return Parameter(name, PARAMETERS[name], rest[declared.end() :].strip())
+
+
+def _known() -> str:
+    return ", ".join(f":{name}" for name in PARAMETERS)
+
+
+def _with_parts(path: Path, text: str) -> str:
+    return _INCLUDE.sub(lambda match: _with_parts(path, _part(path, match[1])), text)
+
+
+def _part(path: Path, name: str) -> str:
+    try:
+        return _text_of(sql_file(f"select/parts/{Path(name).name}")).rstrip("\n")
+    except FileNotFoundError as error:
+        raise BadOption(
+            f"{path} includes {name}, which is none of the shared parts.", "Use judged.sql or sample.sql."
+        ) from error
+
+
+def _description(text: str) -> str:
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("--") or line.startswith(("-- :", "-- include:")) or not line.strip("- "):
+            break
+        lines.append(line.removeprefix("--").strip())
+    return " ".join(lines)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BadOption(f"{path} is not UTF-8 text: {error}", "Name a file with one SELECT in it.") from error
+
+
+# -- psql --------------------------------------------------------------------------------------------------------
+
+
+def psql_variables(template: Template, values: Mapping[str, Any]) -> list[str]:
+    r"""Return a ``\set`` line for each parameter of a template."""
+    types = {parameter.name: parameter.type for parameter in template.parameters}
+    return [rf"\set {name} {_psql(values[name], types[name])}" for name in template.used()]
+
+
+def _psql(value: object, type_name: str) -> str:
+    if isinstance(value, list):
+        value = "{" + ",".join(map(str, value)) + "}"
+    literal = "NULL" if value is None else "'" + str(value).replace("'", "''") + "'"
+    cast = f"CAST({literal} AS {type_name})"
+    return "'" + cast.replace("\\", "\\\\").replace("'", "''") + "'"
