@@ -120,7 +120,8 @@ def main(photos: int) -> None:
                 connection.exec_driver_sql("CREATE SCHEMA inaturalist; SET search_path = inaturalist")
                 run_file(connection, "schema/ledger.sql")
                 run_file(connection, "schema/tables.sql")
-                connection.exec_driver_sql(ROWS.format(photos=photos))
+                driver: Any = connection.connection.driver_connection
+                driver.execute(ROWS.format(photos=photos))
                 (finish,) = best_of(1, lambda: run_file(connection, "schema/finish.sql"))
                 connection.exec_driver_sql(
                     "INSERT INTO shroomcurate.load_ledger (version, source, fingerprint, taxa, quality, report) "
@@ -132,8 +133,8 @@ def main(photos: int) -> None:
 
             def plain() -> None:
                 with engine.connect() as connection:
-                    driver: Any = connection.connection.driver_connection
-                    with driver.cursor().copy(f"COPY ({PLAIN}) TO STDOUT (FORMAT csv)") as copy:
+                    fetching: Any = connection.connection.driver_connection
+                    with fetching.cursor().copy(f"COPY ({PLAIN}) TO STDOUT (FORMAT csv)") as copy:
                         b"".join(copy)
 
             ours, theirs = best_of(3, lambda: subprocess.run(command, check=True), plain)

@@ -257,7 +257,7 @@ def _nothing(photos: int, left_out: Mapping[str, int]) -> NothingMatches:
     """Return the error of an empty selection: the filter behind which nothing was left."""
     reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in left_out.items() if count)
     last = [reason for reason, count in left_out.items() if count][-1:]
-    what = f"No photo fulfils the options. The catalogue has {photos:,} photos; left out: {reasons or 'none'}."
+    what = f"No class fulfils the options. The catalogue has {photos:,} photos; left out: {reasons or 'none'}."
     if not last:
         return NothingMatches(what, "Load a dump first: shroomcurate load-csvs FOLDER_WITH_THE_DUMP")
     return NothingMatches(f"{what} The last ones: {last[0].replace('_', ' ')}.", f"To have those, {REASONS[last[0]]}.")
