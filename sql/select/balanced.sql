@@ -10,4 +10,7 @@ WITH class AS (
     ORDER BY photos DESC, class_taxon_id
     LIMIT :species
 ),
+-- include: chosen.sql
+-- include: judged.sql
+,
 -- include: sample.sql

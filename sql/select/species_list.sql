@@ -9,4 +9,7 @@ WITH class AS (
       AND photos >= :min_per_class
       AND class_taxon_id = ANY (:classes)
 ),
+-- include: chosen.sql
+-- include: judged.sql
+,
 -- include: sample.sql

@@ -1,23 +1,11 @@
--- A seeded sample of each class of `class` (class_taxon_id, photos), one row per photo.
+-- A seeded sample of each class of `class` (class_taxon_id, photos), from `judged`: one row per photo.
 --
 -- :per_class            bigint            photos wanted of each class
 -- :reserve              bigint            further photos of each class that may fill holes
-ranked AS MATERIALIZED (    -- class by class, so that nothing larger than a class is sorted
-    SELECT class.photos AS photos_in_class,
-           sampled.*,
-           row_number() OVER (PARTITION BY class.class_taxon_id ORDER BY draw, photo_id) AS rank_in_class
-    FROM class
-    CROSS JOIN LATERAL (
-        WITH candidate AS NOT MATERIALIZED (
-            SELECT *
-            FROM claim
-            WHERE CASE :rank WHEN 'species' THEN species_id
-                             WHEN 'genus' THEN genus_id
-                             WHEN 'family' THEN family_id END = class.class_taxon_id
-        ),
--- include: judged.sql
-        SELECT * FROM judged WHERE reason IS NULL ORDER BY draw, photo_id LIMIT :per_class + :reserve
-    ) AS sampled
+ranked AS (                 -- the CASE says no more than IS NULL, of which the planner expects one row in 200
+    SELECT *, row_number() OVER (PARTITION BY class_taxon_id ORDER BY draw, photo_id) AS rank_in_class
+    FROM judged
+    WHERE CASE WHEN reason IS NULL THEN true END
 ),
 observer AS (               -- one row each, should the dump have two
     SELECT DISTINCT ON (observer_id)
@@ -52,8 +40,10 @@ SELECT ranked.photo_id,
        ranked.longitude,
        ranked.observed_on
 FROM ranked
+JOIN class USING (class_taxon_id)
 JOIN taxa AS class_taxon ON class_taxon.taxon_id = ranked.class_taxon_id
 JOIN taxa AS taxon ON taxon.taxon_id = ranked.taxon_id
 LEFT JOIN observer ON observer.observer_id = ranked.observer_id
 CROSS JOIN LATERAL (SELECT coalesce(observer.name, 'iNaturalist user ' || ranked.observer_id) AS name) AS credit
-ORDER BY ranked.photos_in_class DESC, ranked.class_taxon_id, ranked.rank_in_class;
+WHERE ranked.rank_in_class <= :per_class + :reserve
+ORDER BY class.photos DESC, ranked.class_taxon_id, ranked.rank_in_class;
