@@ -46,7 +46,7 @@ class DumpServer:
     fault
         Called for each GET; returns what goes wrong with it: "ok"; "drop", "close" or "stall" in mid-body; a status
         ("503", "404"); "slow-down" (503 with Retry-After); "long" or "short" (a Content-Length that lies);
-        "redirect:ADDRESS".
+        "shifted" (a Content-Range one byte further on); "redirect:ADDRESS".
     ranges
         False: Range is ignored, as by a simple server.
     validators
@@ -131,7 +131,8 @@ class DumpServer:
             first, stop = 0, size
         body = b"" if method == "HEAD" else served.content[first:stop]
         length = stop - first + {"long": 1000, "short": -7}.get(fault, 0)
-        writer.write(self.begin(path, served, f"{first}-{stop - 1}/{size}" if partial else None, length))
+        part = f"{first + (fault == 'shifted')}-{stop - 1}/{size}" if partial else None
+        writer.write(self.begin(path, served, part, length))
         if fault == "short":
             body = body[:length]
         return await self.send(body, fault, writer)

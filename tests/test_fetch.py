@@ -232,6 +232,34 @@ def test_a_journal_without_its_bytes_is_not_believed(server: DumpServer, tmp_pat
     assert content(tmp_path) == served(server)
 
 
+def test_a_kill_before_the_journal_is_made_new_does_not_make_the_old_one_true(
+    server: DumpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = server.files["/taxa.csv.gz"]
+    identity = {"size": len(file.content), "etag": file.etag, "last_modified": "Mon, 27 Jul 2026 03:11:22 GMT"}
+    (tmp_path / "taxa.csv.gz.parts").write_text(f"{json.dumps(identity)}\n0 {len(file.content)}\n")
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shroomcurate.catalogue.parts.write_bytes", killed)
+        with pytest.raises(Killed):
+            fetch_dumps(options(server, tmp_path))
+    assert fetch_dumps(options(server, tmp_path)).bytes_resumed == 0
+    assert content(tmp_path) == served(server)
+
+
+def test_what_a_kill_after_the_rename_leaves_is_swept_away(server: DumpServer, tmp_path: Path) -> None:
+    fetch_dumps(options(server, tmp_path))
+    (tmp_path / "photos.csv.gz.parts").write_text("{}\n")
+    fetch_dumps(options(server, tmp_path))
+    assert left_over(tmp_path) == set()
+
+
 def test_what_came_of_the_snapshot_before_is_thrown_away(server: DumpServer, tmp_path: Path) -> None:
     server.fault = lambda _: "ok" if server.sent < 500_000 else "404"
     with pytest.raises(SourceMissing):

@@ -169,6 +169,11 @@ def test_a_content_length_that_lies_never_passes_for_the_file() -> None:
         read(url)
 
 
+def test_another_part_than_was_asked_for_is_refused() -> None:
+    with serving(fault=each("close", "shifted")) as (_, url), pytest.raises(BadDump, match="asked for byte"):
+        read(url)
+
+
 def test_a_server_without_range_is_read_anew_and_the_known_bytes_passed_over() -> None:
     with serving(fault=each("ok", "drop", "close"), ranges=False) as (_, url):
         assert not described(url).ranges
