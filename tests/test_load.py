@@ -26,7 +26,7 @@ from shroomcurate.catalogue.load import LoadOptions, load_csvs
 from shroomcurate.dataset import Dataset
 from shroomcurate.errors import BadDump, BadOption, Busy, DatabaseUnreachable, DiskFull, NothingMatches, SourceMissing
 from shroomcurate.select import QueryOptions, query
-from tests.dump_server import DumpServer, Served
+from tests.dump_server import AUGUST, DumpServer, Served
 from tests.dumps import (
     AMANITA,
     BASIDIOMYCOTA,
@@ -481,6 +481,10 @@ def test_a_dump_on_a_server_makes_the_same_catalogue_though_the_line_breaks(
             report = load_csvs(LoadOptions(source, force=True), database_url)
             assert report.tables == from_folder.tables
             assert load_csvs(LoadOptions(source), database_url).already_loaded
+        august = server.files["/metadata/photos.csv.gz"]._replace(put=AUGUST)
+        server.files["/metadata/photos.csv.gz"] = august
+        with pytest.raises(BadDump, match=r"two snapshots: .* of 2026-07-27 and photos\.csv\.gz of 2026-08-27"):
+            load_csvs(LoadOptions(f"{url}/metadata"), database_url)
         with pytest.raises(SourceMissing, match=f"{url}/nothing/taxa.csv.gz"):
             load_csvs(LoadOptions(f"{url}/nothing"), database_url)
     assert photo_ids(rows_of) == [1, 2, 3]

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,23 @@ WIDE = """candidate AS (
 ),"""
 
 
-def draw(seed: int, photo_id: int) -> str:
-    return hashlib.md5(f"{seed}:{photo_id}".encode(), usedforsecurity=False).hexdigest()
+def draw(seed: int, photo_id: int) -> int:
+    digest = hashlib.md5(str(seed).encode(), usedforsecurity=False).hexdigest()
+    value = 0
+    for place in (0, 7, 14, 21):
+        value = (value * photo_id + int(digest[place : place + 7], 16)) % (2**31 - 1)
+    return value
+
+
+def test_draws_are_spread_evenly_whatever_the_seed_and_however_the_ids_follow_each_other() -> None:
+    for seed in range(20):
+        draws = [draw(seed, photo_id) for photo_id in range(300_000_000, 300_004_000)]
+        assert len(set(draws)) == 4000
+        shares = Counter(value * 10 // (2**31 - 1) for value in draws)
+        assert max(abs(count - 400) for count in shares.values()) < 100  # five standard deviations
+        # Of a photo and the next one, as many rise as fall: neighbours are not drawn together.
+        together = sum(abs(first - second) < (2**31 - 1) // 20 for first, second in pairwise(draws))
+        assert 250 < together < 530  # 390 by chance
 
 
 def test_the_best_covered_classes_come_first_each_with_its_seeded_sample(dump: Dump, select: Any) -> None:

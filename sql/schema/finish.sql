@@ -1,5 +1,6 @@
--- After the rows: what the queries read, indexes, statistics. Its time is load time, so all that is here was measured
--- to pay: `claim` makes a query three times faster and costs as much as the four indexes that it makes unnecessary.
+-- After the rows: what the queries read, indexes, statistics. Its time is load time: benchmarks/load.py and
+-- benchmarks/query.py measure what it costs and what it brings. Every query reads `claim` as a whole, so photos and
+-- observations need no index of their own.
 
 -- taxon_class: which species, genus and family a taxon rolls up to. A subspecies or variety belongs to its species;
 -- a hybrid is a rank of its own and belongs to a genus, not to a species. Inactive taxa have no known successor

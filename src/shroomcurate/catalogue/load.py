@@ -97,7 +97,7 @@ def load_csvs(options: LoadOptions, database_url: str | None = None, progress: P
     DatabaseUnreachable, DiskFull
         The server's side of it.
     """
-    dump = find_dump(options.sources)
+    dump = find_dump(options.sources, force=options.force)
     with connect(database_url, "load-csvs") as engine:
         with engine.begin() as connection:
             run_file(connection, "schema/ledger.sql")

@@ -88,7 +88,7 @@ class TableStream:
 # -- finding -----------------------------------------------------------------------------------------------------
 
 
-def find_dump(sources: Sequence[str | Path]) -> Dump:
+def find_dump(sources: Sequence[str | Path], *, force: bool = False) -> Dump:
     """Find the four tables.
 
     Parameters
@@ -96,11 +96,15 @@ def find_dump(sources: Sequence[str | Path]) -> Dump:
     sources
         A folder, a ``.tar`` or ``.tar.gz`` bundle, or table files, as paths or http(s) URLs. A folder is also looked
         into one level down, since the bundle keeps its files under ``inaturalist-open-data-YYYYMMDD/``.
+    force
+        Accept files whose dates on the server lie too far apart for one snapshot.
 
     Raises
     ------
     SourceMissing
         There is no such path, or a table is not in it.
+    BadDump
+        The files are of two snapshots.
     BadOption
         A table is named twice, or a bundle and further files.
     """
@@ -124,6 +128,11 @@ def find_dump(sources: Sequence[str | Path]) -> Dump:
     missing = [f"{table}.csv.gz" for table in NEEDS if table not in tables]
     if missing:
         raise SourceMissing(f"{', '.join(map(str, sources))}: no {', '.join(missing)} there.", _FOUR)
+    remotes = {file.name: file.remote for file in tables.values() if file.remote}
+    if remotes and not force:
+        from shroomcurate.catalogue.fetch import refuse_two_snapshots
+
+        refuse_two_snapshots(remotes)
     return Dump(tables)
 
 
