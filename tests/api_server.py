@@ -138,7 +138,7 @@ class ApiServer:
                 if (taxon["is_active"] or asked["is_active"] == "any")
                 and any(name.casefold().startswith(words) for name in self.world.names(taxon))
             ]
-            return {"total_results": len(found), "page": 1, "per_page": 30, "results": found[:30]}
+            return {"total_results": len(found), "page": 1, "per_page": 100, "results": found[:100]}
         ids = [int(each) for each in path.removeprefix("/v1/taxa/").split(",")]
         assert len(ids) <= 30
         found = [

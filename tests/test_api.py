@@ -538,7 +538,14 @@ def test_a_run_killed_at_any_page_goes_on_there_and_ends_with_the_same_bytes(
     assert len(server.requests) == len(calm) + 1
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x1f\x8b", b"not gzip", gzip.compress(b"[1]"), gzip.compress(b"{}"), None])
+OTHER = b'{"request": ["another"], "page": {"observations": [], "more": false}}'
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"\x1f\x8b", b"not gzip", gzip.compress(b"[1]"), gzip.compress(b"{}"), gzip.compress(OTHER), None],
+    ids=["empty", "begun", "foreign", "list", "bare", "of another request", "cut"],
+)
 def test_a_damaged_page_on_disk_is_asked_for_again(
     fetch: Callable[..., ApiReport], server: ApiServer, tmp_path: Path, damage: bytes | None
 ) -> None:

@@ -16,7 +16,7 @@ from shroomcurate.errors import BadOption, NothingMatches, SourceMissing
 #: What is a training example, in the API's words. Research grade excludes what is captive or cultivated.
 OBSERVATIONS = {"quality_grade": "research", "photos": "true", "photo_license": ",".join(sorted(LICENSES))}
 
-#: Ids in one look-up: the API gives no more taxa at a time.
+#: Ids in one look-up: the API refuses more.
 IDS_AT_A_TIME = 30
 #: Species in one answer of species_counts.
 COUNTS_AT_A_TIME = 500
@@ -158,7 +158,8 @@ async def _nearest(pages: Pages, name: str) -> str:
 
 
 async def _search(pages: Pages, text: str) -> list[Taxon]:
-    parameters = {"q": text, "is_active": "any", "per_page": "30"}
+    # They come by number of observations, not by likeness: a hundred, so that what is meant is among them.
+    parameters = {"q": text, "is_active": "any", "per_page": "100"}
     taxa: list[Taxon] = await pages.get("names", "taxa", parameters, keep_taxa)
     return taxa
 
@@ -167,7 +168,9 @@ async def _look_up(pages: Pages, ids: Sequence[int]) -> list[Taxon]:
     taxa: list[Taxon] = []
     for first in range(0, len(ids), IDS_AT_A_TIME):
         some = ",".join(map(str, ids[first : first + IDS_AT_A_TIME]))
-        taxa += await pages.get("taxa", f"taxa/{some}", {}, keep_taxa)
+        # Without skip_ancestors, each comes with its ancestors, its children and all of their photos.
+        parameters = {"per_page": str(IDS_AT_A_TIME), "skip_ancestors": "true"}
+        taxa += await pages.get("taxa", f"taxa/{some}", parameters, keep_taxa)
     return taxa
 
 
