@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
@@ -66,8 +67,8 @@ class Sleep:
         self.waits.append(seconds)
 
 
-#: Waits for nothing; a stalled answer costs half a second.
-HASTY = Manners(between=0.0, backoff=0.0, read_timeout=0.5)
+#: Waits for nothing but answers.
+HASTY = Manners(between=0.0, backoff=0.0)
 
 
 @pytest.fixture
@@ -266,7 +267,7 @@ def test_wrong_options_are_refused() -> None:
     for options in ({}, {"taxa": ("x",), "per_species": 0}, {"taxa": ("x",), "species": 501}):
         with pytest.raises(BadOption):
             ApiOptions(**options)  # type: ignore[arg-type]
-    with pytest.raises(BadOption, match=r"2,5\d\d requests; load-api makes 2,000 at most"):
+    with pytest.raises(BadOption, match=r"2,6\d\d requests; load-api makes 2,000 at most"):
         load_api(ApiOptions(taxa=("Amanita",), species=500, per_species=600))
     with pytest.raises(BadOption, match="no web address"):
         Api("ftp://example.org", None)
@@ -281,8 +282,8 @@ def test_the_time_it_takes_is_known_before(fetch: Callable[..., ApiReport], serv
     assert report.requests == len(server.requests)
     assert report.requests <= expected <= 2 * report.requests
     # A name, its best-covered species, a page of 150 for each of them, and what stands above.
-    assert expected_requests(ApiOptions(taxa=("Amanita",), species=50)) in range(52, 60)
-    assert expected_requests(ApiOptions(taxa=("Amanita",), species=50, per_species=250)) in range(102, 110)
+    assert expected_requests(ApiOptions(taxa=("Amanita",), species=50)) in range(55, 70)
+    assert expected_requests(ApiOptions(taxa=("Amanita",), species=50, per_species=250)) in range(105, 120)
 
 
 # -- manners -------------------------------------------------------------------------------------------------------
@@ -302,17 +303,23 @@ def test_no_second_sees_two_requests(fetch: Callable[..., ApiReport]) -> None:
     assert all(later - earlier >= 1.0 for earlier, later in itertools.pairwise(starts))
 
 
-@pytest.mark.parametrize("fault", ["500", "503", "429", "408", "stall", "drop", "short", "half", "html", "empty",
-                                   "list", "bomb", "gzip"])  # fmt: skip
+SILENT = ["stall", "drip"]
+FAULTS = [*SILENT, "500", "503", "429", "408", "drop", "short", "half", "html", "empty", "list", "bomb", "gzip"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_what_may_pass_is_asked_again_and_the_result_is_the_same(
     fetch: Callable[..., ApiReport], server: ApiServer, tmp_path: Path, fault: str
 ) -> None:
     fetch("Boletus edulis", folder=tmp_path / "calm")
     for part in ("/v1/taxa?", "/v1/observations?", "/v1/taxa/"):
         server.faults.append((part, fault))
-    report = fetch("Boletus edulis", folder=tmp_path / "stormy", force=True)
+    # On a busy machine a short time-out may end a good answer, too; it does no harm but is counted.
+    manners = replace(HASTY, read_timeout=1.0, whole_timeout=1.5, attempts=20) if fault in SILENT else HASTY
+    report = fetch("Boletus edulis", folder=tmp_path / "stormy", force=True, manners=manners)
     assert not server.faults
-    assert report.requests == 3 + len(files_below(tmp_path / "calm" / "pages"))
+    pages = len(files_below(tmp_path / "calm" / "pages"))
+    assert report.requests == pages + 3 or (fault in SILENT and report.requests > pages + 3)
     assert files_below(tmp_path / "stormy") == files_below(tmp_path / "calm")
 
 

@@ -196,8 +196,13 @@ def expected_requests(options: ApiOptions) -> int:
     above = [wish for wish in named if not wish.only_species and " " not in wish.text]
     species = len(wishes) - len(above) + options.species * len(above)
     ids = len(wishes) - len(named)
-    taxa = 3 + species // IDS_AT_A_TIME
-    return len(named) + -(-ids // IDS_AT_A_TIME) + len(above) + species * _pages(options.wanted) + taxa
+    return len(named) + -(-ids // IDS_AT_A_TIME) + len(above) + species * _pages(options.wanted) + _look_ups(species)
+
+
+def _look_ups(species: int) -> int:
+    """Return about how many requests it takes to look up what stands above and below some species."""
+    # Three, one after the other, for a single one; each further brings some six taxa of its own.
+    return 3 + 6 * species // IDS_AT_A_TIME
 
 
 def _refuse_other_catalogue(dump: Path, database_url: str | None, options: ApiOptions) -> None:
@@ -234,7 +239,7 @@ async def _fetch(found: _Found, options: ApiOptions, wishes: Sequence[Wish], pag
         for taxon in await find_taxa(pages, wishes):
             some = await best_covered(pages, taxon, options.species) if is_above_species(taxon) else [taxon]
             wanted.update((each["id"], each) for each in some)
-        pages.expected = pages.done + len(wanted) * _pages(options.wanted) + len(wanted) // IDS_AT_A_TIME + 3
+        pages.expected = pages.done + len(wanted) * _pages(options.wanted) + _look_ups(len(wanted))
         for taxon in wanted.values():
             found.species.append(await _fetch_species(found, taxon, options.wanted, pages))
         found.taxa = await with_ancestors(pages, _ids(found, wanted.values()))
