@@ -97,7 +97,8 @@ class ApiServer:
 
     ``faults`` holds (part of the request's address, what goes wrong); a fault strikes once, or always when it ends
     with ``!``. Faults: a status such as ``500``; ``429`` with a ``Retry-After`` after a colon; ``stall``, ``drip``,
-    ``drop``, ``short``, ``half``, ``html``, ``empty``, ``list``, ``bomb``, ``again`` (the first page once more), ``gzip``.
+    ``drop``, ``short``, ``half``, ``html``, ``empty``, ``list``, ``bomb``, ``gzip``, ``again`` (the first page once
+    more).
     """
 
     def __init__(self, world: World) -> None:
