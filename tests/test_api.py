@@ -35,11 +35,10 @@ from shroomcurate.catalogue.api_rows import (
     taxon_row,
     write_dump,
 )
-from shroomcurate.catalogue.api_taxa import read_species_file
 from shroomcurate.catalogue.load import LoadOptions, load_csvs
 from shroomcurate.cli import app
 from shroomcurate.dataset import Dataset
-from shroomcurate.errors import BadOption, Busy, NetworkDown, NothingMatches, Refused, SourceMissing
+from shroomcurate.errors import BadOption, Busy, NetworkDown, NothingMatches, Refused
 from shroomcurate.select import QueryOptions, query
 from tests.api_server import BUCKET, STATIC, ApiServer, World, photo, serving
 from tests.dumps import (
@@ -248,19 +247,29 @@ def test_a_name_that_means_several_taxa_is_refused_unless_one_is_the_species(
 def test_the_species_file_is_read_as_people_write_it(tmp_path: Path) -> None:
     file = tmp_path / "species.txt"
     file.write_bytes("\ufeffAmanita_muscaria\r\n  Boletus   edulis\t# king\n#all comment\n48715\n".encode())
-    assert [(wish.text, wish.taxon_id) for wish in read_species_file(file)] == [
-        ("Amanita muscaria", None),
-        ("Boletus edulis", None),
-        ("48715", 48715),
+    wishes = ApiOptions(species_file=file).wishes()
+    assert [(wish.text, wish.taxon_id, wish.where) for wish in wishes] == [
+        ("Amanita muscaria", None, f"{file}, line 1"),
+        ("Boletus edulis", None, f"{file}, line 2"),
+        ("48715", 48715, f"{file}, line 4"),
     ]
-    file.write_text("# nothing\n")
-    with pytest.raises(BadOption, match="names no species"):
-        read_species_file(file)
-    file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(BadOption, match="not UTF-8"):
-        read_species_file(file)
-    with pytest.raises(SourceMissing):
-        read_species_file(tmp_path / "nothing.txt")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"# nothing\n", "holds no name"),
+        (b"Boletus edulis\n\xff\xfe\n", "line 2 is not UTF-8"),
+        (b"Boletus\0edulis\n", "line 1 holds control characters"),
+        (None, "there is no file"),
+    ],
+)
+def test_a_species_file_that_is_none_is_refused(tmp_path: Path, content: bytes | None, words: str) -> None:
+    file = tmp_path / "species.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(BadOption, match=f"--species-file.* {words}"):
+        ApiOptions(species_file=file).wishes()
 
 
 def test_wrong_options_are_refused() -> None:

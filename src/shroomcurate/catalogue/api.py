@@ -28,7 +28,6 @@ from shroomcurate.catalogue.api_taxa import (
     best_covered,
     find_taxa,
     is_above_species,
-    read_species_file,
     with_ancestors,
 )
 from shroomcurate.catalogue.load import LoadOptions, LoadReport, load_csvs
@@ -36,6 +35,7 @@ from shroomcurate.catalogue.server import connect
 from shroomcurate.dataset import Dataset
 from shroomcurate.errors import BadOption, NothingMatches
 from shroomcurate.home import home
+from shroomcurate.names_file import read_names
 from shroomcurate.progress import Progress, silent
 from shroomcurate.transport import run_to_end
 
@@ -91,9 +91,12 @@ class ApiOptions:
         return (self.folder or home() / "api").absolute()
 
     def wishes(self) -> list[Wish]:
-        """Return all that is asked for, as it is written."""
-        listed = read_species_file(self.species_file) if self.species_file else []
-        # An underscore stands for a blank, as in the names of class folders.
+        """Return all that is asked for. An underscore stands for a blank, as in the names of class folders."""
+        entries = read_names(self.species_file, "--species-file") if self.species_file else []
+        listed = [
+            Wish(entry.text.replace("_", " "), f"{self.species_file}, line {entry.line}", only_species=True)
+            for entry in entries
+        ]
         return listed + [Wish(" ".join(text.replace("_", " ").split()), "--taxon") for text in self.taxa]
 
 
@@ -149,7 +152,7 @@ def load_api(
 
     Raises
     ------
-    BadOption, SourceMissing
+    BadOption
         An option or the list of species cannot be used, or the catalogue came from elsewhere and ``force`` is not set.
     NothingMatches
         A name is unknown to iNaturalist, or there is no photo.
