@@ -6,7 +6,7 @@ import json
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -96,8 +96,9 @@ class ApiServer:
     """Serves a world below ``/v1``.
 
     ``faults`` holds (part of the request's address, what goes wrong); a fault strikes once, or always when it ends
-    with ``!``. Faults: a status such as ``500``; ``429`` with a ``Retry-After`` after a colon; ``stall``, ``drop``,
-    ``short``, ``half``, ``html``, ``empty``, ``list``, ``bomb``, ``again`` (the first page once more), ``gzip``.
+    with ``!``. Faults: a status such as ``500``; ``429`` with a ``Retry-After`` after a colon; ``stall``, ``drip``,
+    ``drop``, ``short``, ``half``, ``html``, ``empty``, ``list``, ``bomb``, ``gzip``, ``again`` (the first page once
+    more).
     """
 
     def __init__(self, world: World) -> None:
@@ -138,7 +139,7 @@ class ApiServer:
                 if (taxon["is_active"] or asked["is_active"] == "any")
                 and any(name.casefold().startswith(words) for name in self.world.names(taxon))
             ]
-            return {"total_results": len(found), "page": 1, "per_page": 30, "results": found[:30]}
+            return {"total_results": len(found), "page": 1, "per_page": 100, "results": found[:100]}
         ids = [int(each) for each in path.removeprefix("/v1/taxa/").split(",")]
         assert len(ids) <= 30
         found = [
@@ -181,7 +182,9 @@ def _handler(server: ApiServer) -> type[BaseHTTPRequestHandler]:
             if fault == "again":
                 asked["id_above"] = "0"
             body = json.dumps(server.answer(parts.path, asked)).encode()
-            self.close_connection = self.misbehave(fault, body)
+            with suppress(ConnectionError):
+                self.close_connection = True
+                self.close_connection = self.misbehave(fault, body)
 
         def misbehave(self, fault: str, body: bytes) -> bool:
             """Write the answer with its fault; True when the connection shall end."""
@@ -189,6 +192,11 @@ def _handler(server: ApiServer) -> type[BaseHTTPRequestHandler]:
             if fault == "stall":
                 server.stalled.set()
                 server.stop.wait(60)
+                return True
+            if fault == "drip":
+                self.reply(200, b"{", length=len(body))
+                while not server.stop.wait(0.1):
+                    self.wfile.write(b" ")
                 return True
             if fault == "drop":
                 return True

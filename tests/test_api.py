@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
@@ -34,11 +35,10 @@ from shroomcurate.catalogue.api_rows import (
     taxon_row,
     write_dump,
 )
-from shroomcurate.catalogue.api_taxa import read_species_file
 from shroomcurate.catalogue.load import LoadOptions, load_csvs
 from shroomcurate.cli import app
 from shroomcurate.dataset import Dataset
-from shroomcurate.errors import BadOption, Busy, NetworkDown, NothingMatches, Refused, SourceMissing
+from shroomcurate.errors import BadOption, Busy, NetworkDown, NothingMatches, Refused
 from shroomcurate.select import QueryOptions, query
 from tests.api_server import BUCKET, STATIC, ApiServer, World, photo, serving
 from tests.dumps import (
@@ -66,8 +66,8 @@ class Sleep:
         self.waits.append(seconds)
 
 
-#: Waits for nothing; a stalled answer costs half a second.
-HASTY = Manners(between=0.0, backoff=0.0, read_timeout=0.5)
+#: Waits for nothing but answers.
+HASTY = Manners(between=0.0, backoff=0.0)
 
 
 @pytest.fixture
@@ -247,26 +247,36 @@ def test_a_name_that_means_several_taxa_is_refused_unless_one_is_the_species(
 def test_the_species_file_is_read_as_people_write_it(tmp_path: Path) -> None:
     file = tmp_path / "species.txt"
     file.write_bytes("\ufeffAmanita_muscaria\r\n  Boletus   edulis\t# king\n#all comment\n48715\n".encode())
-    assert [(wish.text, wish.taxon_id) for wish in read_species_file(file)] == [
-        ("Amanita muscaria", None),
-        ("Boletus edulis", None),
-        ("48715", 48715),
+    wishes = ApiOptions(species_file=file).wishes()
+    assert [(wish.text, wish.taxon_id, wish.where) for wish in wishes] == [
+        ("Amanita muscaria", None, f"{file}, line 1"),
+        ("Boletus edulis", None, f"{file}, line 2"),
+        ("48715", 48715, f"{file}, line 4"),
     ]
-    file.write_text("# nothing\n")
-    with pytest.raises(BadOption, match="names no species"):
-        read_species_file(file)
-    file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(BadOption, match="not UTF-8"):
-        read_species_file(file)
-    with pytest.raises(SourceMissing):
-        read_species_file(tmp_path / "nothing.txt")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"# nothing\n", "holds no name"),
+        (b"Boletus edulis\n\xff\xfe\n", "line 2 is not UTF-8"),
+        (b"Boletus\0edulis\n", "line 1 holds control characters"),
+        (None, "there is no file"),
+    ],
+)
+def test_a_species_file_that_is_none_is_refused(tmp_path: Path, content: bytes | None, words: str) -> None:
+    file = tmp_path / "species.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(BadOption, match=f"--species-file.* {words}"):
+        ApiOptions(species_file=file).wishes()
 
 
 def test_wrong_options_are_refused() -> None:
     for options in ({}, {"taxa": ("x",), "per_species": 0}, {"taxa": ("x",), "species": 501}):
         with pytest.raises(BadOption):
             ApiOptions(**options)  # type: ignore[arg-type]
-    with pytest.raises(BadOption, match=r"2,5\d\d requests; load-api makes 2,000 at most"):
+    with pytest.raises(BadOption, match=r"2,6\d\d requests; load-api makes 2,000 at most"):
         load_api(ApiOptions(taxa=("Amanita",), species=500, per_species=600))
     with pytest.raises(BadOption, match="no web address"):
         Api("ftp://example.org", None)
@@ -281,8 +291,8 @@ def test_the_time_it_takes_is_known_before(fetch: Callable[..., ApiReport], serv
     assert report.requests == len(server.requests)
     assert report.requests <= expected <= 2 * report.requests
     # A name, its best-covered species, a page of 150 for each of them, and what stands above.
-    assert expected_requests(ApiOptions(taxa=("Amanita",), species=50)) in range(52, 60)
-    assert expected_requests(ApiOptions(taxa=("Amanita",), species=50, per_species=250)) in range(102, 110)
+    assert expected_requests(ApiOptions(taxa=("Amanita",), species=50)) in range(55, 70)
+    assert expected_requests(ApiOptions(taxa=("Amanita",), species=50, per_species=250)) in range(105, 120)
 
 
 # -- manners -------------------------------------------------------------------------------------------------------
@@ -302,17 +312,23 @@ def test_no_second_sees_two_requests(fetch: Callable[..., ApiReport]) -> None:
     assert all(later - earlier >= 1.0 for earlier, later in itertools.pairwise(starts))
 
 
-@pytest.mark.parametrize("fault", ["500", "503", "429", "408", "stall", "drop", "short", "half", "html", "empty",
-                                   "list", "bomb", "gzip"])  # fmt: skip
+SILENT = ["stall", "drip"]
+FAULTS = [*SILENT, "500", "503", "429", "408", "drop", "short", "half", "html", "empty", "list", "bomb", "gzip"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
 def test_what_may_pass_is_asked_again_and_the_result_is_the_same(
     fetch: Callable[..., ApiReport], server: ApiServer, tmp_path: Path, fault: str
 ) -> None:
     fetch("Boletus edulis", folder=tmp_path / "calm")
     for part in ("/v1/taxa?", "/v1/observations?", "/v1/taxa/"):
         server.faults.append((part, fault))
-    report = fetch("Boletus edulis", folder=tmp_path / "stormy", force=True)
+    # On a busy machine a short time-out may end a good answer, too; it does no harm but is counted.
+    manners = replace(HASTY, read_timeout=1.0, whole_timeout=1.5, attempts=20) if fault in SILENT else HASTY
+    report = fetch("Boletus edulis", folder=tmp_path / "stormy", force=True, manners=manners)
     assert not server.faults
-    assert report.requests == 3 + len(files_below(tmp_path / "calm" / "pages"))
+    pages = len(files_below(tmp_path / "calm" / "pages"))
+    assert report.requests == pages + 3 or (fault in SILENT and report.requests > pages + 3)
     assert files_below(tmp_path / "stormy") == files_below(tmp_path / "calm")
 
 
@@ -538,7 +554,14 @@ def test_a_run_killed_at_any_page_goes_on_there_and_ends_with_the_same_bytes(
     assert len(server.requests) == len(calm) + 1
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x1f\x8b", b"not gzip", gzip.compress(b"[1]"), gzip.compress(b"{}"), None])
+OTHER = b'{"request": ["another"], "page": {"observations": [], "more": false}}'
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"\x1f\x8b", b"not gzip", gzip.compress(b"[1]"), gzip.compress(b"{}"), gzip.compress(OTHER), None],
+    ids=["empty", "begun", "foreign", "list", "bare", "of another request", "cut"],
+)
 def test_a_damaged_page_on_disk_is_asked_for_again(
     fetch: Callable[..., ApiReport], server: ApiServer, tmp_path: Path, damage: bytes | None
 ) -> None:

@@ -29,7 +29,6 @@ from shroomcurate.catalogue.api_taxa import (
     best_covered,
     find_taxa,
     is_above_species,
-    read_species_file,
     with_ancestors,
 )
 from shroomcurate.catalogue.ledger import LoadReport
@@ -38,6 +37,7 @@ from shroomcurate.catalogue.server import connect
 from shroomcurate.dataset import Dataset
 from shroomcurate.errors import BadOption, NothingMatches
 from shroomcurate.home import home
+from shroomcurate.names_file import read_names
 from shroomcurate.progress import Progress, silent
 from shroomcurate.transport import run_to_end
 
@@ -93,9 +93,12 @@ class ApiOptions:
         return (self.folder or home() / "api").absolute()
 
     def wishes(self) -> list[Wish]:
-        """Return all that is asked for, as it is written."""
-        listed = read_species_file(self.species_file) if self.species_file else []
-        # An underscore stands for a blank, as in the names of class folders.
+        """Return all that is asked for. An underscore stands for a blank, as in the names of class folders."""
+        entries = read_names(self.species_file, "--species-file") if self.species_file else []
+        listed = [
+            Wish(entry.text.replace("_", " "), f"{self.species_file}, line {entry.line}", only_species=True)
+            for entry in entries
+        ]
         return listed + [Wish(" ".join(text.replace("_", " ").split()), "--taxon") for text in self.taxa]
 
 
@@ -151,7 +154,7 @@ def load_api(
 
     Raises
     ------
-    BadOption, SourceMissing
+    BadOption
         An option or the list of species cannot be used, or the catalogue came from elsewhere and ``force`` is not set.
     NothingMatches
         A name is unknown to iNaturalist, or there is no photo.
@@ -198,8 +201,13 @@ def expected_requests(options: ApiOptions) -> int:
     above = [wish for wish in named if not wish.only_species and " " not in wish.text]
     species = len(wishes) - len(above) + options.species * len(above)
     ids = len(wishes) - len(named)
-    taxa = 3 + species // IDS_AT_A_TIME
-    return len(named) + -(-ids // IDS_AT_A_TIME) + len(above) + species * _pages(options.wanted) + taxa
+    return len(named) + -(-ids // IDS_AT_A_TIME) + len(above) + species * _pages(options.wanted) + _look_ups(species)
+
+
+def _look_ups(species: int) -> int:
+    """Return about how many requests it takes to look up what stands above and below some species."""
+    # Three, one after the other, for a single one; each further brings some six taxa of its own.
+    return 3 + 6 * species // IDS_AT_A_TIME
 
 
 def _refuse_other_catalogue(dump: Path, database_url: str | None, options: ApiOptions) -> None:
@@ -236,7 +244,7 @@ async def _fetch(found: _Found, options: ApiOptions, wishes: Sequence[Wish], pag
         for taxon in await find_taxa(pages, wishes):
             some = await best_covered(pages, taxon, options.species) if is_above_species(taxon) else [taxon]
             wanted.update((each["id"], each) for each in some)
-        pages.expected = pages.done + len(wanted) * _pages(options.wanted) + len(wanted) // IDS_AT_A_TIME + 3
+        pages.expected = pages.done + len(wanted) * _pages(options.wanted) + _look_ups(len(wanted))
         for taxon in wanted.values():
             found.species.append(await _fetch_species(found, taxon, options.wanted, pages))
         found.taxa = await with_ancestors(pages, _ids(found, wanted.values()))

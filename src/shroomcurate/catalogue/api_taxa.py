@@ -6,17 +6,16 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from shroomcurate.catalogue.api_pages import Pages, keep_counts, keep_taxa
 from shroomcurate.catalogue.api_rows import LICENSES
-from shroomcurate.errors import BadOption, NothingMatches, SourceMissing
+from shroomcurate.errors import NothingMatches
 
 #: What is a training example, in the API's words. Research grade excludes what is captive or cultivated.
 OBSERVATIONS = {"quality_grade": "research", "photos": "true", "photo_license": ",".join(sorted(LICENSES))}
 
-#: Ids in one look-up: the API gives no more taxa at a time.
+#: Ids in one look-up: the API refuses more.
 IDS_AT_A_TIME = 30
 #: Species in one answer of species_counts.
 COUNTS_AT_A_TIME = 500
@@ -40,34 +39,6 @@ class Wish:
     def taxon_id(self) -> int | None:
         """The id, when it is one."""
         return int(self.text) if re.fullmatch(r"[0-9]{1,18}", self.text) else None
-
-
-def read_species_file(file: Path) -> list[Wish]:
-    """Read a list of species: a name or id a line, ``Genus_species`` allowed, ``#`` begins a comment.
-
-    Raises
-    ------
-    SourceMissing
-        There is no such file.
-    BadOption
-        It is not text, or names no species.
-    """
-    if not file.is_file():
-        raise SourceMissing(f"--species-file: there is no {file}.", "Give a text file with a name or id a line.")
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadOption(f"--species-file {file} is not UTF-8 text: {error}", "Save it as UTF-8 text.") from error
-    wishes = []
-    for number, line in enumerate(lines, 1):
-        text = " ".join(line.split("#")[0].replace("_", " ").split())
-        if text:
-            wishes.append(Wish(text, f"{file}, line {number}", only_species=True))
-    if not wishes:
-        raise BadOption(
-            f"--species-file {file} names no species.", "Write a name or id a line, such as: Boletus edulis"
-        )
-    return wishes
 
 
 # -- names and ids -----------------------------------------------------------------------------------------------
@@ -158,7 +129,8 @@ async def _nearest(pages: Pages, name: str) -> str:
 
 
 async def _search(pages: Pages, text: str) -> list[Taxon]:
-    parameters = {"q": text, "is_active": "any", "per_page": "30"}
+    # They come by number of observations, not by likeness: a hundred, so that what is meant is among them.
+    parameters = {"q": text, "is_active": "any", "per_page": "100"}
     taxa: list[Taxon] = await pages.get("names", "taxa", parameters, keep_taxa)
     return taxa
 
@@ -167,7 +139,9 @@ async def _look_up(pages: Pages, ids: Sequence[int]) -> list[Taxon]:
     taxa: list[Taxon] = []
     for first in range(0, len(ids), IDS_AT_A_TIME):
         some = ",".join(map(str, ids[first : first + IDS_AT_A_TIME]))
-        taxa += await pages.get("taxa", f"taxa/{some}", {}, keep_taxa)
+        # Without skip_ancestors, each comes with its ancestors, its children and all of their photos.
+        parameters = {"per_page": str(IDS_AT_A_TIME), "skip_ancestors": "true"}
+        taxa += await pages.get("taxa", f"taxa/{some}", parameters, keep_taxa)
     return taxa
 
 
