@@ -20,6 +20,14 @@ def _table(keys: int) -> np.ndarray:
     return np.zeros(min(max(size, _SMALLEST), _LARGEST), bool)
 
 
+def distinct(values: np.ndarray) -> np.ndarray:
+    """Return each value once, in order; on such arrays a sort is many times faster than ``numpy.unique``."""
+    import numpy as np
+
+    ordered = np.sort(values)
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]]
+
+
 class KeySet:
     """A set of 64-bit keys, made once: marks by their low bits answer for most keys, a sorted array for the rest.
 
@@ -32,7 +40,7 @@ class KeySet:
     def __init__(self, keys: np.ndarray) -> None:
         import numpy as np
 
-        self._sorted = np.unique(keys.astype(np.uint64))
+        self._sorted = distinct(keys.astype(np.uint64))
         self._marks = _table(len(self._sorted))
         self._low = np.uint64(len(self._marks) - 1)
         self._marks[self._sorted & self._low] = True
@@ -128,6 +136,8 @@ class Bits:
 
         found = [np.empty(0, np.int64)]
         for number in sorted(self._pages.keys() & other._pages.keys()):
-            both = np.unpackbits(self._pages[number] & other._pages[number], bitorder="little")
-            found.append(np.flatnonzero(both) + (number << _PAGE_BITS))
+            both = self._pages[number] & other._pages[number]
+            places = np.flatnonzero(both)  # of bytes, nearly all of them zero
+            row, bit = np.nonzero(np.unpackbits(both[places, None], axis=1, bitorder="little"))
+            found.append((number << _PAGE_BITS) + places[row] * 8 + bit)
         return np.concatenate(found)

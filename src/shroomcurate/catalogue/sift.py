@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shroomcurate.catalogue.columns import KeptRows, equals, integers, kept_rows, uuid_keys
 from shroomcurate.catalogue.dumps import Block
-from shroomcurate.catalogue.keys import KeySet, Marks
+from shroomcurate.catalogue.keys import KeySet, Marks, distinct
 from shroomcurate.catalogue.roots import Taxa
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def sift_photos(block: Block, observations: KeySet | None, seen: Marks) -> Sifte
     if observations is not None:
         ids = integers(block, "photo_id", required=True)
         sifted.photos, sifted.other_photos = ids[kept], ids[~kept]
-        observers = np.unique(integers(block, "observer_id", np.flatnonzero(kept)))
+        observers = distinct(integers(block, "observer_id", np.flatnonzero(kept)))
         sifted.observers = observers[observers >= 0]
     return sifted
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from shroomcurate.errors import BadOption, NothingMatches
+from shroomcurate.errors import NothingMatches
+from shroomcurate.names_file import read_names
 from shroomcurate.select.scope import Scope
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-_FILE_HINT = "Write a UTF-8 text file with a scientific name or taxon id a line; # begins a comment."
 
 #: So many unknown names are listed with their nearest one; further ones are counted.
 _LISTED = 10
@@ -31,40 +29,6 @@ class Taxon(NamedTuple):
     ancestry: str | None
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A name or id of the list, and the line where it stands."""
-
-    text: str
-    line: int
-
-
-def read_names(file: Path) -> list[Entry]:
-    """Return the entries of a names file. Blank lines and what follows a ``#`` are comments.
-
-    Raises
-    ------
-    BadOption
-        Not there, not UTF-8, or without a name; the message names the line.
-    """
-    if not file.is_file():
-        raise BadOption(f"--names: there is no file {file}.", _FILE_HINT)
-    content = file.read_bytes().removeprefix(b"\xef\xbb\xbf")
-    entries = []
-    for number, line in enumerate(content.split(b"\n"), 1):
-        try:
-            text = " ".join(line.decode("utf-8").split("#")[0].split())
-        except UnicodeDecodeError as error:
-            raise BadOption(f"--names {file}, line {number} is not UTF-8 text: {error}", _FILE_HINT) from error
-        if not text.isprintable():
-            raise BadOption(f"--names {file}, line {number} holds control characters: {text[:60]!r}", _FILE_HINT)
-        if text:
-            entries.append(Entry(unicodedata.normalize("NFC", text), number))
-    if not entries:
-        raise BadOption(f"--names {file} holds no name.", _FILE_HINT)
-    return entries
-
-
 def listed_classes(connection: Connection, scope: Scope, file: Path, rank: str) -> dict[int, str]:
     """Return the classes that a names file names, taxon id -> name. Names that stand there twice are one class.
 
@@ -77,7 +41,7 @@ def listed_classes(connection: Connection, scope: Scope, file: Path, rank: str) 
     BadOption
         The file is none.
     """
-    entries = read_names(file)
+    entries = read_names(file, "--names")
     taxa = _taxa(connection, "rank = %s", rank)
     by_name: dict[str, list[Taxon]] = {}
     for taxon in taxa:
