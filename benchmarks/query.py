@@ -60,6 +60,7 @@ INSERT INTO photos
     SELECT photo_uuid, photo_id, md5('observation' || 1 + photo_id * 7919 % ({photos} / 2))::uuid, observer_id,
            extension, license, width, height, position
     FROM photos WHERE photo_id % 1000 = 7;
+INSERT INTO photos_repeated SELECT photo_id FROM photos WHERE photo_id % 1000 = 7 GROUP BY photo_id;
 """
 
 OFFICIAL = """
@@ -122,7 +123,10 @@ def main(photos: int) -> None:
                 run_file(connection, "schema/tables.sql")
                 driver: Any = connection.connection.driver_connection
                 driver.execute(ROWS.format(photos=photos))
-                (finish,) = best_of(1, lambda: run_file(connection, "schema/finish.sql"))
+                (finish,) = best_of(
+                    1,
+                    lambda: [run_file(connection, f"schema/{name}.sql") for name in ("finish", "claim_table")],
+                )
                 connection.exec_driver_sql(
                     "INSERT INTO shroomcurate.load_ledger (version, source, fingerprint, taxa, quality, report) "
                     "VALUES ('0', 'generated', '0', '{47169}', 'research', '{}')"

@@ -142,8 +142,10 @@ def test_a_key_set_answers_as_a_set(inside: list[int], asked: list[int]) -> None
 @given(first=KEYS, second=KEYS)
 def test_bits_hold_exactly_what_was_added(first: list[int], second: list[int]) -> None:
     one, other = Bits(), Bits()
+    again: list[int] = []
     for part in (first[::2], first[1::2]):
-        one.add(np.array(part, np.int64))
+        again += one.add(np.array(part, np.int64)).tolist()
+    assert {*again} == {key for key in first if first.count(key) > 1}
     other.add(np.array(second, np.int64))
     assert one.common(other).tolist() == sorted({*first} & {*second})
 

@@ -215,6 +215,22 @@ def test_a_query_during_the_swap_of_a_load_has_the_new_catalogue(
     assert receipt.options["catalogue"] == report.fingerprint
 
 
+def test_a_catalogue_of_all_taxa_gives_the_same_rows_for_the_same_branch(
+    dump: Dump, select: Any, tmp_path: Path, database_url: str
+) -> None:
+    dump.photo(101, 102)  # one photo, two observations of a species
+    dump.photo(103, 200)  # and of two species
+    dump.observation(900, OAK)
+    dump.photo(104, 900)
+    dump.photo(900, 900)
+    _, rows = select(dump, per_class=100)
+    load_csvs(LoadOptions(tmp_path / "dump", all_taxa=True), database_url)
+    summary, all_rows = select(None, per_class=100, taxa=("Basidiomycota",))
+    assert all_rows == rows
+    assert summary.left_out["on_two_classes"] == 2
+    assert {row["other_observations"] for row in rows if row["photo_id"] == 101} == {observation_uuid(102)}
+
+
 def test_the_largest_numbers_are_taken(dump: Dump, select: Any) -> None:
     most = 1_000_000_000
     options = dict.fromkeys(("species", "per_class", "reserve", "max_per_observation", "max_per_observer"), most)

@@ -1,9 +1,8 @@
 -- Facts about a loaded catalogue that no single row shows. One row; each column is one number.
 SELECT
-    (SELECT count(DISTINCT photo_id) FROM claim WHERE repeated)
+    (SELECT count(*) FROM several)
         AS photos_in_several_rows,
-    (SELECT count(*) FROM (
-        SELECT photo_id FROM claim WHERE repeated GROUP BY photo_id HAVING count(DISTINCT observation_uuid) > 1) AS shared)
+    (SELECT count(*) FROM several WHERE cardinality(observations) > 1)
         AS photos_on_several_observations,
     (SELECT count(*) FROM photos_elsewhere)
         AS photos_also_outside_the_catalogue,

@@ -45,3 +45,8 @@ CREATE TABLE observers (
 CREATE TABLE photos_elsewhere (
     photo_id bigint NOT NULL
 );
+
+-- Photos that stand in several rows of this catalogue.
+CREATE TABLE photos_repeated (
+    photo_id bigint NOT NULL
+);

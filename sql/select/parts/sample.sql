@@ -17,11 +17,10 @@ SELECT ranked.photo_id,
        ranked.photo_uuid,
        ranked.observation_uuid,
        CASE WHEN ranked.repeated THEN (
-           SELECT string_agg(DISTINCT CAST(other.observation_uuid AS text), ' ')
-           FROM claim AS other
-           WHERE other.repeated
-             AND other.photo_id = ranked.photo_id
-             AND other.observation_uuid <> ranked.observation_uuid)
+           SELECT string_agg(CAST(other AS text), ' ' ORDER BY CAST(other AS text))
+           FROM several CROSS JOIN LATERAL unnest(several.observations) AS other
+           WHERE several.photo_id = ranked.photo_id
+             AND other <> ranked.observation_uuid)
        END AS other_observations,
        ranked.observer_id,
        ranked.taxon_id,

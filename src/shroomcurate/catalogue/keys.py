@@ -25,7 +25,8 @@ def distinct(values: np.ndarray) -> np.ndarray:
     import numpy as np
 
     ordered = np.sort(values)
-    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]]
+    once: np.ndarray = ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]]
+    return once
 
 
 class KeySet:
@@ -99,27 +100,40 @@ class Bits:
     def __init__(self) -> None:
         self._pages: dict[int, np.ndarray] = {}
 
-    def add(self, ids: np.ndarray) -> None:
-        """Add ids, none negative."""
+    def add(self, ids: np.ndarray) -> np.ndarray:
+        """Add ids, none negative; return those that were there already, or stand among them more than once."""
+        import numpy as np
+
+        again = [np.empty(0, np.int64)]
         while len(ids):
             number = int(ids[0]) >> _PAGE_BITS
             here = ids >> _PAGE_BITS == number
-            self._add_to_page(number, ids[here] & ((1 << _PAGE_BITS) - 1))
+            places = ids[here] & ((1 << _PAGE_BITS) - 1)
+            again.append((number << _PAGE_BITS) + self._add_to_page(number, places))
             ids = ids[~here]
+        return np.concatenate(again)
 
-    def _add_to_page(self, number: int, places: np.ndarray) -> None:
+    def _add_to_page(self, number: int, places: np.ndarray) -> np.ndarray:
         import numpy as np
 
         if number not in self._pages:
             self._pages[number] = np.zeros(1 << (_PAGE_BITS - 3), np.uint8)
+        page = self._pages[number]
+        there: np.ndarray = places[(page[places >> 3] >> (places & 7).astype(np.uint8) & 1).astype(bool)]
         first, last = int(places.min()) >> 3, int(places.max()) >> 3
         if last - first > 16 * len(places):
-            np.bitwise_or.at(self._pages[number], places >> 3, (1 << (places & 7)).astype(np.uint8))
-            return
-        # Photos are numbered as they come, so those of a block lie close together: set them as one piece.
-        piece = np.zeros((last - first + 1) * 8, bool)
-        piece[places - first * 8] = True
-        self._pages[number][first : last + 1] |= np.packbits(piece, bitorder="little")
+            different = len(distinct(places))
+            np.bitwise_or.at(page, places >> 3, (1 << (places & 7)).astype(np.uint8))
+        else:
+            # Photos are numbered as they come, so those of a block lie close together: set them as one piece.
+            piece = np.zeros((last - first + 1) * 8, bool)
+            piece[places - first * 8] = True
+            different = int(np.count_nonzero(piece))
+            page[first : last + 1] |= np.packbits(piece, bitorder="little")
+        if different == len(places):
+            return there
+        ordered = np.sort(places)
+        return np.concatenate([there, ordered[1:][ordered[1:] == ordered[:-1]]])
 
     def has(self, ids: list[int]) -> list[int]:
         """Return those of the ids that are in the set."""

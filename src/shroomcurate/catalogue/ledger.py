@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from shroomcurate.catalogue.sources import PackedFile
 
+#: The files of ``sql/schema`` that make a catalogue.
+SCHEMA = ("tables", "finish", "claim_table", "claim_view")
+
 #: One load at a time in a database. Any fixed number; this one spells 'shroom' in ASCII.
 _LOCK = 0x7368726F6F6D
 
@@ -77,7 +80,7 @@ class LoadReport:
 
 def schema_hash() -> str:
     """Return a hash of the SQL files that make a catalogue, so that another version's is not taken for ours."""
-    text = "".join(sql_file(f"schema/{name}.sql").read_text(encoding="utf-8") for name in ("tables", "finish"))
+    text = "".join(sql_file(f"schema/{name}.sql").read_text(encoding="utf-8") for name in SCHEMA)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shroomcurate.catalogue import ledger
-from shroomcurate.catalogue.dumps import TABLES, Block, join, read_blocks
-from shroomcurate.catalogue.keys import Bits, KeySet, Marks
+from shroomcurate.catalogue.dumps import TABLES, Block, join, keep_freed_memory, read_blocks
+from shroomcurate.catalogue.keys import Bits, KeySet, Marks, distinct
 from shroomcurate.catalogue.ledger import FileReport, LoadReport, TableReport
 from shroomcurate.catalogue.roots import Taxa, choose_taxa
 from shroomcurate.catalogue.server import INCOMING, connect, run_file, sql_file
@@ -109,6 +109,7 @@ def load_csvs(options: LoadOptions, database_url: str | None = None, progress: P
             connection.exec_driver_sql(f"DROP SCHEMA IF EXISTS {INCOMING} CASCADE; CREATE SCHEMA {INCOMING}")
             connection.exec_driver_sql(f"SET LOCAL search_path = {INCOMING};" + _IN_BULK)
             run_file(connection, "schema/tables.sql")
+            keep_freed_memory()
             filling = _Filling(connection, options, progress, None if database_url else home())
             for table in open_tables(dump):
                 filling.take(table)
@@ -164,6 +165,7 @@ class _Filling:
                 "Try --quality any, another --taxon, or --all-taxa.",
             )
         run_file(self._connection, "schema/finish.sql")
+        run_file(self._connection, f"schema/claim_{'view' if options.all_taxa else 'table'}.sql")
         facts = self._connection.exec_driver_sql(sql_file("check/facts.sql").read_text(encoding="utf-8"))
         return ledger.new_report(
             source=shlex.join(options.sources),
@@ -212,15 +214,20 @@ class _Filling:
 
         observers = [np.empty(0, np.int64)]
         work = partial(sift_photos, observations=self._observations, seen=self._seen)
+        repeated = [np.empty(0, np.int64)]
         for sifted in self._sifted(table, work):
+            repeated.append(self._kept_photos.add(sifted.photos))
+            self._other_photos.add(sifted.other_photos)
             if not self._everything:
-                self._other_photos.add(sifted.other_photos)
-                self._kept_photos.add(sifted.photos)
                 observers.append(sifted.observers)
-        with self._driver.cursor().copy(f"COPY {INCOMING}.photos_elsewhere FROM STDIN") as copy:
-            for photo_id in self._kept_photos.common(self._other_photos).tolist():
-                copy.write_row((photo_id,))
+        self._copy_ids("photos_repeated", distinct(np.concatenate(repeated)))
+        self._copy_ids("photos_elsewhere", self._kept_photos.common(self._other_photos))
         self._observers = None if self._everything else KeySet(np.concatenate(observers))
+
+    def _copy_ids(self, table: str, ids: np.ndarray) -> None:
+        with self._driver.cursor().copy(f"COPY {INCOMING}.{table} FROM STDIN WITH (FREEZE)") as copy:
+            for photo_id in ids.tolist():
+                copy.write_row((photo_id,))
 
     def _take_observers(self, table: TableStream) -> None:
         for _ in self._sifted(table, partial(sift_observers, wanted=self._observers)):

@@ -35,7 +35,7 @@ class Sifted:
     keys: Any = None
     """Of the observations kept, by :func:`~shroomcurate.catalogue.columns.uuid_keys`."""
     photos: Any = None
-    """Ids of the photos kept, where not all are."""
+    """Ids of the photos kept."""
     other_photos: Any = None
     """Ids of the photos that are not kept."""
     observers: Any = None
@@ -91,9 +91,9 @@ def sift_photos(block: Block, observations: KeySet | None, seen: Marks) -> Sifte
     there = seen.has(keys)
     kept = there if observations is None else observations.has(keys)
     sifted = _sifted(block, kept, {NOT_KEPT: there & ~kept, ORPHAN: ~there & ~kept})
+    ids = integers(block, "photo_id", required=True)
+    sifted.photos, sifted.other_photos = ids[kept], ids[~kept]
     if observations is not None:
-        ids = integers(block, "photo_id", required=True)
-        sifted.photos, sifted.other_photos = ids[kept], ids[~kept]
         observers = distinct(integers(block, "observer_id", np.flatnonzero(kept)))
         sifted.observers = observers[observers >= 0]
     return sifted
