@@ -27,11 +27,13 @@ WHERE NOT EXISTS (SELECT FROM inaturalist.photos AS old WHERE old.photo_id = new
 ORDER BY photo_id, observation_uuid;
 
 INSERT INTO inaturalist_incoming.changes (change, photo_id, observation_uuid, before, after)
-SELECT DISTINCT ON (photo_id) 'photo_relicensed', photo_id, new.observation_uuid, old.license, new.license
-FROM inaturalist.photos AS old
-JOIN inaturalist_incoming.photos AS new USING (photo_id, observation_uuid)
-WHERE old.license IS DISTINCT FROM new.license
-ORDER BY photo_id, new.observation_uuid;
+SELECT 'photo_relicensed', photo_id, new.observation_uuid, old.license, new.license
+FROM (SELECT photo_id, string_agg(DISTINCT license, ', ') AS license    -- one, unless the dump contradicts itself
+      FROM inaturalist.photos GROUP BY photo_id) AS old
+JOIN (SELECT photo_id, min(CAST(observation_uuid AS text))::uuid AS observation_uuid,
+             string_agg(DISTINCT license, ', ') AS license
+      FROM inaturalist_incoming.photos GROUP BY photo_id) AS new USING (photo_id)
+WHERE old.license IS DISTINCT FROM new.license;
 
 INSERT INTO inaturalist_incoming.changes (change, taxon_id, before, after)
 SELECT 'taxon_swapped', old.taxon_id, old.name, moved.name
@@ -63,8 +65,10 @@ WHERE old.ancestry IS DISTINCT FROM new.ancestry;
 -- Not those whose taxon was swapped: nobody looked at them again.
 INSERT INTO inaturalist_incoming.changes (change, observation_uuid, taxon_id, before, after)
 SELECT 'observation_reidentified', observation_uuid, new.taxon_id, old_taxon.name, new_taxon.name
-FROM inaturalist.observations AS old
-JOIN inaturalist_incoming.observations AS new USING (observation_uuid)
+FROM (SELECT observation_uuid, min(taxon_id) AS taxon_id
+      FROM inaturalist.observations GROUP BY observation_uuid) AS old
+JOIN (SELECT observation_uuid, min(taxon_id) AS taxon_id
+      FROM inaturalist_incoming.observations GROUP BY observation_uuid) AS new USING (observation_uuid)
 LEFT JOIN inaturalist.taxa AS old_taxon ON old_taxon.taxon_id = old.taxon_id
 LEFT JOIN inaturalist_incoming.taxa AS new_taxon ON new_taxon.taxon_id = new.taxon_id
 WHERE old.taxon_id IS DISTINCT FROM new.taxon_id

@@ -4,6 +4,9 @@ SELECT
         AS photos_in_several_rows,
     (SELECT count(*) FROM several WHERE cardinality(observations) > 1)
         AS photos_on_several_observations,
+    (SELECT count(*) FROM photos WHERE NOT EXISTS (
+        SELECT FROM observations WHERE observations.observation_uuid = photos.observation_uuid))
+        AS photos_of_no_observation,
     (SELECT count(*) FROM photos_elsewhere)
         AS photos_also_outside_the_catalogue,
     (SELECT count(*) FROM observations JOIN taxa USING (taxon_id) WHERE NOT taxa.active)

@@ -34,19 +34,24 @@ GROUP BY taxon_id;
 
 -- several: photos that stand in several rows, of photos or, should the dump have an observation twice, of those; their
 -- observations, and the ranks at which these give them two classes.
+CREATE TEMPORARY TABLE twice ON COMMIT DROP AS
+SELECT observation_uuid FROM observations GROUP BY observation_uuid HAVING count(*) > 1;
+ANALYZE twice;
+
+CREATE TEMPORARY TABLE row_of_several ON COMMIT DROP AS
+SELECT photo_id, observation_uuid
+FROM photos
+WHERE photo_id IN (SELECT photo_id FROM photos_repeated)
+   OR observation_uuid IN (SELECT observation_uuid FROM twice);
+ANALYZE row_of_several;
+
 CREATE TABLE several AS
 SELECT photo_id,
        array_agg(DISTINCT observation_uuid) AS observations,
        array_remove(ARRAY[CASE WHEN min(species_id) <> max(species_id) THEN 'species' END,
                           CASE WHEN min(genus_id) <> max(genus_id) THEN 'genus' END,
                           CASE WHEN min(family_id) <> max(family_id) THEN 'family' END], NULL) AS conflict
-FROM (SELECT photo_id FROM photos_repeated
-      UNION
-      SELECT photo_id
-      FROM photos
-      WHERE observation_uuid IN (
-          SELECT observation_uuid FROM observations GROUP BY observation_uuid HAVING count(*) > 1)) AS repeated
-JOIN photos USING (photo_id)
+FROM row_of_several
 JOIN observations USING (observation_uuid)
 LEFT JOIN taxon_place USING (taxon_id)
 GROUP BY photo_id;

@@ -54,7 +54,12 @@ def load_csvs(terminal: Terminal, report: LoadReport, *, diff: bool) -> None:
             terminal.say(f"{name}: {table.not_utf8:,} values are not UTF-8, such as {escape(table.not_utf8_example)}")
     if report.changes is not None:
         terminal.counts("Changed since the load before", ("change", "rows"), report.changes)
-        terminal.say("Each one is a row of the table inaturalist.changes.")
+        each = "Each one is a row of the table inaturalist.changes."
+        terminal.say(each if report.changes else "Nothing changed since the load before.")
+    elif diff and report.already_loaded:
+        terminal.say(
+            "It was loaded without --diff, and the catalogue before it is gone: there is nothing to compare with."
+        )
     elif diff:
         terminal.say("There is nothing to compare with: no load before, or one that kept other taxa or grades.")
     if report.already_loaded:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 #: What a value of each kind looks like. Blank is null, except in a table's keys.
 _SHAPE = {
     "integer": rb"-?[0-9]{1,18}",
+    "small integer": rb"-?[0-9]{1,10}",
     "number": rb"-?[0-9]{1,99}(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?",
     "boolean": rb"true|false|t|f",
     "date": rb"[0-9]{4}-[0-9]{2}-[0-9]{2}",
@@ -135,7 +136,7 @@ def _number(digits: np.ndarray) -> np.ndarray:
 
 
 def uuid_keys(block: Block, name: str) -> np.ndarray:
-    """Return a 64-bit key for each UUID of a column: equal for equal text, and mixed from all its random bits.
+    """Return a 64-bit key for each UUID of a column: of all its digits, and the same in capitals.
 
     A row whose key is found by chance (one in 10^12 at a million kept) joins with nothing in the database.
 
@@ -149,10 +150,12 @@ def uuid_keys(block: Block, name: str) -> np.ndarray:
     starts, ends = block.field(name)
     if (wrong := ends - starts != 36).any():
         raise bad_value(block, name, int(np.argmax(wrong)))
-    key = _words(block, starts)
-    for place in (9, 19, 28):
+    # Words that cover every digit; with this bit set, capitals are small letters, and digits and hyphens themselves.
+    small = np.uint64(0x2020202020202020)
+    key = _words(block, starts) | small
+    for place in (9, 17, 20, 28):
         key *= np.uint64(0x9E3779B97F4A7C15)
-        key += _words(block, starts + place)
+        key += _words(block, starts + place) | small
     # The finaliser of MurmurHash3: https://github.com/aappleby/smhasher/wiki/MurmurHash3
     for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
         key ^= key >> np.uint64(33)
@@ -244,7 +247,7 @@ def _check(block: Block, rows: np.ndarray, text: bytes) -> None:
     odd = any(
         _odd_uuids(block, name, rows) if kind == "uuid" else _odd_integers(block, name, rows)
         for name, kind in kinds.items()
-        if kind in ("uuid", "integer")
+        if kind in ("uuid", "integer", "small integer")
     )
     try:
         typed = parsed(text, list(kinds), converted) if converted and not odd else {}
@@ -264,7 +267,8 @@ def _check(block: Block, rows: np.ndarray, text: bytes) -> None:
 
 def _odd_integers(block: Block, name: str, rows: np.ndarray) -> bool:
     values, wrong = _digits(block, *block.field(name, rows))
-    return bool(wrong.any() or (name in _KEYS[block.table] and (values < 0).any()))
+    too_large = TABLES[block.table][name] == "small integer" and (values >= 1 << 31).any()
+    return bool(wrong.any() or too_large or (name in _KEYS[block.table] and (values < 0).any()))
 
 
 def _odd_uuids(block: Block, name: str, rows: np.ndarray) -> bool:
@@ -347,10 +351,27 @@ def _is(kind: str, value: bytes) -> bool:
         return False
     if kind == "number":
         return math.isfinite(float(value))
+    if kind == "small integer":
+        return -(1 << 31) <= int(value) < 1 << 31  # as iNaturalist and PostgreSQL keep it
     try:
         return kind != "date" or bool(datetime.date.fromisoformat(value.decode()))
     except ValueError:
         return False
+
+
+def refuse_odd_ancestry(block: Block, ancestry: pa.ChunkedArray) -> None:
+    """Refuse a path of ids that is none, also in rows that are not kept: it decides which are.
+
+    Raises
+    ------
+    BadDump
+        Names the first.
+    """
+    import pyarrow.compute as pc
+
+    well = pc.match_substring_regex(ancestry, f"^({_SHAPE['ancestry'].decode()})$")
+    if not _all(well):
+        raise bad_value(block, "ancestry", pc.index(well, False).as_py())
 
 
 def bad_value(block: Block, name: str, row: int) -> BadDump:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shroomcurate import __version__
-from shroomcurate.catalogue.server import CATALOGUE, INCOMING, sql_file
-from shroomcurate.errors import BadDump, Busy
+from shroomcurate.catalogue.server import CATALOGUE, INCOMING, run_file, sql_file
+from shroomcurate.errors import BadDump, BadOption, Busy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,27 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from shroomcurate.catalogue.sources import PackedFile
+
+#: What a load makes in the schema of the catalogue.
+MADE = {
+    *("taxa", "observations", "photos", "observers", "photos_elsewhere", "photos_repeated"),
+    *("taxon_class", "taxon_place", "several", "claim", "changes"),
+}
+
+_RELATIONS_IN = """
+SELECT relname AS name
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname = %s AND relkind IN ('r', 'v', 'm', 'p', 'f', 'S')
+"""
+_VIEWS_ON = """
+SELECT DISTINCT CAST(CAST(standing.oid AS regclass) AS text) AS name
+FROM pg_depend
+JOIN pg_rewrite ON pg_rewrite.oid = pg_depend.objid AND pg_depend.classid = CAST('pg_rewrite' AS regclass)
+JOIN pg_class AS standing ON standing.oid = pg_rewrite.ev_class
+JOIN pg_class AS under ON under.oid = pg_depend.refobjid
+JOIN pg_namespace ON pg_namespace.oid = under.relnamespace
+WHERE nspname = %s AND standing.relnamespace <> under.relnamespace
+"""
 
 #: The files of ``sql/schema`` that make a catalogue.
 SCHEMA = ("tables", "finish", "claim_table", "claim_view")
@@ -123,6 +144,42 @@ def is_the_same(last: LoadReport, files: Sequence[PackedFile], asked: list[str] 
     return True
 
 
+def make(connection: Connection) -> None:
+    """Make the ledger where there is none."""
+    # IF NOT EXISTS does not wait for another transaction that makes the same.
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK + 1})")
+    if connection.exec_driver_sql("SELECT to_regclass('shroomcurate.load_ledger')").scalar() is None:
+        run_file(connection, "schema/ledger.sql")
+
+
+def refuse_what_is_not_ours(connection: Connection) -> None:
+    """Refuse to replace a schema that somebody else made, or to take somebody's views along with it.
+
+    Raises
+    ------
+    BadOption
+        Names what is in the way.
+    """
+    run = connection.exec_driver_sql
+    for schema in (CATALOGUE, INCOMING):
+        found = {row.name for row in run(_RELATIONS_IN, (schema,))}
+        if strange := sorted(found if not _has_loaded(connection) else found - MADE):
+            raise BadOption(
+                f"The database has a schema '{schema}' that load-csvs did not make, or not alone: it holds "
+                f"{', '.join(strange[:5])}. A load would drop it.",
+                f"Rename it (ALTER SCHEMA {schema} RENAME TO …) or move these out of it, or use another database.",
+            )
+    if users := [row.name for row in run(_VIEWS_ON, (CATALOGUE,))]:
+        raise BadOption(
+            f"Views stand on the catalogue that a load replaces: {', '.join(users[:5])}.",
+            "Drop them, load, and make them anew; or make tables of them.",
+        )
+
+
+def _has_loaded(connection: Connection) -> bool:
+    return bool(connection.exec_driver_sql("SELECT EXISTS (SELECT FROM shroomcurate.load_ledger)").scalar())
+
+
 def take_lock(connection: Connection) -> None:
     """Be the one load of this database until the transaction ends.
 
@@ -157,7 +214,7 @@ def last_load(connection: Connection) -> LoadReport | None:
         return None
 
 
-def refuse_half_a_dump(last: LoadReport | None, now: LoadReport) -> None:
+def refuse_half_a_dump(connection: Connection, now: LoadReport) -> None:
     """Refuse a dump that was probably cut short upstream.
 
     Raises
@@ -165,8 +222,10 @@ def refuse_half_a_dump(last: LoadReport | None, now: LoadReport) -> None:
     BadDump
         A table has less than half of the rows it had in the load before.
     """
+    # Of any version that has this figure.
+    read = "SELECT report -> 'tables' -> %s ->> 'read' FROM shroomcurate.load_ledger ORDER BY load_id DESC LIMIT 1"
     for name, table in now.tables.items():
-        then = last.tables[name].read if last else 0
+        then = int(connection.exec_driver_sql(read, (name,)).scalar() or 0)
         if table.read * 2 < then:
             raise BadDump(
                 f"{name} has {table.read:,} rows, less than half of the {then:,} of the load before: "

@@ -35,13 +35,16 @@ if TYPE_CHECKING:
 #: Bytes of a row of observations, unpacked: what tells how many there may be.
 _OBSERVATION_BYTES = 100
 
-#: For this transaction alone: sorts of indexes and of the facts stay in memory, and use two cores.
+#: For this transaction alone: sorts of indexes and of the facts stay in memory and use two cores; what takes long is not
+#: given up.
 _IN_BULK = """
 SET LOCAL maintenance_work_mem = '256MB';
 SET LOCAL max_parallel_maintenance_workers = 2;
 SET LOCAL work_mem = '64MB';
 SET LOCAL hash_mem_multiplier = 4;
 SET LOCAL jit = off;
+SET LOCAL statement_timeout = 0;
+SET LOCAL lock_timeout = 0;
 """
 
 QUALITIES = ("research", "needs_id", "casual", "any")
@@ -68,6 +71,8 @@ class LoadOptions:
             raise BadOption(
                 f"--quality {self.quality!r} is not a quality grade.", f"Use one of: {', '.join(QUALITIES)}"
             )
+        if self.all_taxa and self.taxa != LoadOptions.taxa:
+            raise BadOption("--all-taxa and --taxon contradict each other.", "Give one of them.")
         if not self.taxa and not self.all_taxa:
             raise BadOption("There is no --taxon to keep.", "Name one, or use --all-taxa.")
 
@@ -80,7 +85,7 @@ class LoadOptions:
     @property
     def asked(self) -> list[str] | None:
         """The taxa as they were typed; None: all."""
-        return None if self.all_taxa else sorted(self.taxa)
+        return None if self.all_taxa else sorted(set(self.taxa))
 
 
 def load_csvs(options: LoadOptions, database_url: str | None = None, progress: Progress = silent) -> LoadReport:
@@ -100,9 +105,10 @@ def load_csvs(options: LoadOptions, database_url: str | None = None, progress: P
     dump = find_dump(options.sources, force=options.force)
     with connect(database_url, "load-csvs") as engine:
         with engine.begin() as connection:
-            run_file(connection, "schema/ledger.sql")
+            ledger.make(connection)
         with engine.begin() as connection:
             ledger.take_lock(connection)
+            ledger.refuse_what_is_not_ours(connection)
             last = ledger.last_load(connection)
             if last and not options.force and ledger.is_the_same(last, dump.files, options.asked, options.quality):
                 return replace(last, already_loaded=True)
@@ -115,7 +121,7 @@ def load_csvs(options: LoadOptions, database_url: str | None = None, progress: P
                 filling.take(table)
             report = filling.report(dump)
             if not options.force:
-                ledger.refuse_half_a_dump(last, report)
+                ledger.refuse_half_a_dump(connection, report)
             if options.diff and last and last.scope == report.scope:
                 report.changes = filling.changes()
             ledger.swap(connection, report)
@@ -159,9 +165,9 @@ class _Filling:
         """
         options = self._options
         if not self._reports["photos"].kept:
+            below = ", ".join(options.asked or ["Life"])
             raise NothingMatches(
-                f"Nothing is left of {' '.join(options.sources)}: no photo below {', '.join(options.taxa)} "
-                f"of quality {options.quality}.",
+                f"Nothing is left of {' '.join(options.sources)}: no photo below {below} of quality {options.quality}.",
                 "Try --quality any, another --taxon, or --all-taxa.",
             )
         run_file(self._connection, "schema/finish.sql")

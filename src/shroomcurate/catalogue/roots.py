@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shroomcurate.catalogue.columns import cut, integers, parsed
+from shroomcurate.catalogue.columns import cut, integers, parsed, refuse_odd_ancestry
 from shroomcurate.catalogue.dumps import TABLES, Block
 from shroomcurate.catalogue.keys import KeySet
 from shroomcurate.errors import BadDump, NothingMatches
@@ -63,6 +63,7 @@ def choose_taxa(whole: Block, wanted: Sequence[str] | None) -> Taxa:
     taxa = parsed(text, list(TABLES["taxa"]), dict.fromkeys(("ancestry", "name", "active"), pa.binary()))
     roots = sorted({_root(taxa, ids, name) for name in wanted})
     ancestry = pc.fill_null(taxa["ancestry"], b"")
+    refuse_odd_ancestry(whole, ancestry)
     slashed = pc.binary_join_element_wise(b"", ancestry, b"", b"/")  # whole ids: 47169 is not in 471690
     below = np.isin(ids, roots)
     for root in roots:
@@ -94,7 +95,7 @@ def _root(taxa: pa.Table, ids: np.ndarray, wanted: str) -> int:
         # The dump's ids have 16 digits at most.
         found = ids[ids == int(wanted)] if len(wanted) <= 16 else ids[:0]
     else:
-        named = pc.fill_null(pc.equal(taxa["name"], wanted.encode()), False)
+        named = pc.fill_null(pc.equal(taxa["name"], wanted.encode(errors="surrogateescape")), False)
         active = pc.and_(named, pc.is_in(taxa["active"], pa.array([b"true", b"t"])))
         found = ids[active.to_numpy()]
         found = found if len(found) else ids[named.to_numpy()]

@@ -67,6 +67,7 @@ def connect(database_url: str | None, purpose: str) -> Iterator[Engine]:
             url,
             connect_args={
                 "connect_timeout": _CONNECT_SECONDS,
+                "client_encoding": "utf8",  # whatever the environment says
                 "application_name": f"shroomcurate {purpose} (process {os.getpid()})"[:63],
             },
         )
@@ -77,10 +78,20 @@ def connect(database_url: str | None, purpose: str) -> Iterator[Engine]:
             f"the embedded server in {embedded}" if embedded else url.set(drivername="postgresql").render_as_string()
         )
         with _failures_named(where, embedded):
-            engine.connect().close()
+            with engine.connect() as connection:
+                _refuse_other_encoding(connection)
             yield engine
     finally:
         engine.dispose()
+
+
+def _refuse_other_encoding(connection: Connection) -> None:
+    encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
+    if encoding != "UTF8":
+        raise DatabaseUnreachable(
+            f"The database keeps text as {encoding}, which cannot hold every name.",
+            "Make another one: CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0, and give its URL.",
+        )
 
 
 def _engine_url(database_url: str) -> sqlalchemy.URL:  # type: ignore[name-defined]  # noqa: F821
@@ -184,7 +195,8 @@ def _failures_named(where: str, embedded: Path | None) -> Iterator[None]:
                 f"The database ({where}) does not allow this: {message}",
                 "As its owner: GRANT CREATE ON DATABASE name TO user, to load; to query, "
                 f"GRANT USAGE ON SCHEMA {CATALOGUE}, shroomcurate TO user and "
-                f"GRANT SELECT ON ALL TABLES IN SCHEMA {CATALOGUE}, shroomcurate TO user, again after each load.",
+                f"GRANT SELECT ON ALL TABLES IN SCHEMA {CATALOGUE}, shroomcurate TO user, again after each load. "
+                "A catalogue that is there can only be loaded anew by the role that loaded it.",
             ) from error
         if isinstance(error, OperationalError | psycopg.OperationalError):
             raise DatabaseUnreachable(

@@ -19,7 +19,7 @@ NO_TAXON = "no taxon"
 UNKNOWN_TAXON = "unknown taxon"
 OTHER_TAXON = "not below the wanted taxa"
 NOT_KEPT = "observation not kept"
-ORPHAN = "observation not in the dump"
+ORPHAN = "observation not in the dump (at least)"
 NO_PHOTO = "no photo kept"
 
 
@@ -89,7 +89,7 @@ def sift_photos(block: Block, observations: KeySet | None, seen: Marks) -> Sifte
 
     keys = uuid_keys(block, "observation_uuid")
     there = seen.has(keys)
-    kept = there if observations is None else observations.has(keys)
+    kept = np.ones(block.rows, bool) if observations is None else observations.has(keys)
     sifted = _sifted(block, kept, {NOT_KEPT: there & ~kept, ORPHAN: ~there & ~kept})
     ids = integers(block, "photo_id", required=True)
     sifted.photos, sifted.other_photos = ids[kept], ids[~kept]

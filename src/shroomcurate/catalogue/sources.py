@@ -41,7 +41,7 @@ class PackedFile:
     """Path or URL."""
     bytes: int
     stamp: str
-    """Changes whenever the file does: its time of change on disk, or its ETag."""
+    """Changes whenever the file does: its times and its place on the disk, or its ETag."""
     sha256: str = ""
     """Empty until the file has been read to its end."""
     taken: int = field(default=0, repr=False)
@@ -155,7 +155,9 @@ def _described(place: str) -> PackedFile:
             "or the .tar.gz bundle: shroomcurate load-csvs FOLDER. To fetch them: shroomcurate fetch-dumps FOLDER",
         )
     state = Path(place).stat()
-    return PackedFile(place, state.st_size, str(state.st_mtime_ns))
+    # A copy keeps the time of change, but neither of the others.
+    stamp = f"{state.st_mtime_ns} {state.st_ctime_ns} {state.st_ino}"
+    return PackedFile(str(Path(place).resolve()), state.st_size, stamp)
 
 
 def _tables_in_folder(folder: Path) -> dict[str, str]:
@@ -264,7 +266,7 @@ def _tables_in_bundle(file: PackedFile) -> Iterator[TableStream]:
         with named_damage(file.place), _opened(file) as raw:
             stream = _unpacked(raw, file.name)
             with tarfile.open(fileobj=stream, mode="r|") as archive:
-                for member in archive:
+                for member in filter(tarfile.TarInfo.isreg, archive):
                     name = member.name.rsplit("/", 1)[-1]
                     table, label = _table_of(name), f"{file.place}:{member.name}"
                     content = archive.extractfile(member) if table and table not in done | held.keys() else None

@@ -37,5 +37,6 @@ def refuse_without_room(folder: Path, observations: float) -> None:
         raise DiskFull(
             f"The catalogue needs about {needed / 1e9:.3f} GB in {folder}, and {free / 1e9:.3f} GB are free: some "
             f"{observations:,.0f} observations will be kept. Nothing was loaded.",
-            "Make room, set SHROOMCURATE_HOME to a folder on another disk, or keep less: --taxon, --quality.",
+            "Make room, set SHROOMCURATE_HOME to a folder on another disk, or keep less (--taxon, --quality): "
+            "the old catalogue is unharmed.",
         )
