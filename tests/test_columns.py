@@ -74,6 +74,16 @@ def test_keys_are_equal_for_equal_uuids_and_no_others(uuids: list[uuid.UUID]) ->
     assert len(set(first.tolist())) == len(set(uuids))
 
 
+@pytest.mark.parametrize("place", [place for place in range(36) if place not in (8, 13, 18, 23)])
+def test_every_digit_of_a_uuid_counts(place: int) -> None:
+    plain = "0b5e0000-0000-4000-8000-000000000000"
+    other = plain[:place] + "f" + plain[place + 1 :]
+    first, second, third = uuid_keys(
+        block(("1", plain, ""), ("2", other, ""), ("3", other.upper(), "")), "login"
+    ).tolist()
+    assert first != second == third
+
+
 def test_numbered_uuids_have_keys_that_spread_over_all_low_bits() -> None:
     keys = uuid_keys(block(*(("1", f"0b5e0000-0000-4000-8000-{n:012d}", "") for n in range(4096))), "login")
     assert len(set(keys.tolist())) == 4096

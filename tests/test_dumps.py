@@ -243,6 +243,18 @@ def test_a_bundle_without_a_table_says_which(tmp_path: Path) -> None:
         tables(packed)
 
 
+def test_links_and_folders_in_a_bundle_are_no_tables(tmp_path: Path) -> None:
+    folder = Dump().write(tmp_path / "dump", packed=False)
+    with tarfile.open(tmp_path / "dump.tar", "w") as archive:
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE):
+            link = tarfile.TarInfo("photos.csv")
+            link.type, link.linkname = kind, "/etc/passwd"
+            archive.addfile(link)
+        for file in folder.iterdir():
+            archive.add(file, file.name)
+    assert tables(tmp_path / "dump.tar") == tables(folder)
+
+
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dump.tar.gz").write_bytes(b"<html>Access denied</html>")
     with pytest.raises(BadDump, match=r"dump\.tar\.gz cannot be unpacked"):

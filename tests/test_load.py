@@ -11,6 +11,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,8 @@ def test_bytes_that_are_not_utf8_are_replaced_counted_and_named(
         ("photos", "photo_id", ""),
         ("photos", "observation_uuid", "z" * 36),
         ("photos", "width", "wide"),
+        ("photos", "width", "3000000000"),
+        ("taxa", "ancestry", "48460|47169"),
         ("observers", "observer_id", "9" * 25),
     ],
 )
@@ -488,6 +491,131 @@ def test_a_dump_on_a_server_makes_the_same_catalogue_though_the_line_breaks(
         with pytest.raises(SourceMissing, match=f"{url}/nothing/taxa.csv.gz"):
             load_csvs(LoadOptions(f"{url}/nothing"), database_url)
     assert photo_ids(rows_of) == [1, 2, 3]
+
+
+def test_a_schema_that_somebody_else_made_is_not_dropped(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    folder = dump.write(tmp_path / "dump")
+    for schema in ("inaturalist", "inaturalist_incoming"):
+        rows_of(f"CREATE SCHEMA {schema}")
+        rows_of(f"CREATE TABLE {schema}.photos (mine text)")
+        with pytest.raises(BadOption, match=f"schema '{schema}' that load-csvs did not make, .* it holds photos"):
+            load_csvs(LoadOptions(folder), database_url)
+        rows_of(f"DROP SCHEMA {schema} CASCADE")
+    load_csvs(LoadOptions(folder), database_url)
+    rows_of("CREATE TABLE inaturalist.my_notes (note text)")
+    with pytest.raises(BadOption, match="it holds my_notes"):
+        load_csvs(LoadOptions(folder, force=True), database_url)
+    rows_of("ALTER TABLE inaturalist.my_notes SET SCHEMA public")
+    rows_of("CREATE VIEW public.my_photos AS SELECT photo_id FROM inaturalist.photos")
+    with pytest.raises(BadOption, match=r"Views stand on the catalogue .* my_photos"):
+        load_csvs(LoadOptions(folder, force=True), database_url)
+    assert len(rows_of("SELECT FROM public.my_photos")) == 3
+
+
+def test_names_are_stored_as_they_are_whatever_encoding_the_environment_asks_for(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    dump.rows["observers"][0]["name"] = "Zoë Ünï 日本"
+    load(dump, tmp_path, database_url)
+    monkeypatch.delenv("PGCLIENTENCODING")
+    assert rows_of("SELECT name FROM observers") == [{"name": "Zoë Ünï 日本"}]
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_hold_every_name_is_refused(
+    dump: Dump, tmp_path: Path, postgres: str, encoding: str
+) -> None:
+    name = f"test_{encoding.lower()}_{os.getpid()}"
+    admin = sqlalchemy.create_engine(
+        sqlalchemy.make_url(postgres).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+    with admin.connect() as connection:
+        connection.exec_driver_sql(
+            f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+        try:
+            url = sqlalchemy.make_url(postgres).set(database=name).render_as_string(hide_password=False)
+            with pytest.raises(DatabaseUnreachable, match=f"keeps text as {encoding}"):
+                load_csvs(LoadOptions(dump.write(tmp_path / "dump")), url)
+        finally:
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.dispose()
+
+
+def test_a_uuid_in_capitals_is_the_same_observation(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    for row in dump.rows["photos"][:2]:
+        row["observation_uuid"] = row["observation_uuid"].upper()
+    load(dump, tmp_path, database_url)
+    assert photo_ids(rows_of) == [1, 2, 3]
+
+
+def test_a_server_that_gives_up_what_takes_long_does_not_give_up_a_load(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    load(dump, tmp_path, database_url)
+    rows_of(f"ALTER DATABASE {sqlalchemy.make_url(database_url).database} SET statement_timeout = 1000")
+    engine = sqlalchemy.create_engine(sqlalchemy.make_url(database_url).set(drivername="postgresql+psycopg"))
+    with ThreadPoolExecutor(1) as pool, engine.connect() as reader:
+        reader.exec_driver_sql("LOCK TABLE shroomcurate.load_ledger IN ACCESS SHARE MODE")
+        loading = pool.submit(load, dump, tmp_path, database_url, force=True)
+        while not rows_of("SELECT FROM pg_locks WHERE NOT granted"):
+            time.sleep(0.05)
+        time.sleep(1.5)
+        assert not loading.done()
+        reader.rollback()
+        assert loading.result().tables["photos"].kept == 3
+    engine.dispose()
+
+
+def test_a_diff_of_rows_that_are_repeated_finds_no_change(dump: Dump, tmp_path: Path, database_url: str) -> None:
+    dump.photo(1, 1, license="CC0")
+    dump.observation(2, VAGINATA)
+    load(dump, tmp_path, database_url)
+    assert load(dump, tmp_path, database_url, diff=True, force=True).changes == {}
+
+
+def test_half_a_dump_is_refused_also_after_a_load_of_another_version(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    dump.photographed(EDULIS, 10, first=100)
+    load(dump, tmp_path, database_url)
+    rows_of("UPDATE shroomcurate.load_ledger SET report = report - 'schema' || '{\"new\": 1}'")
+    small = Dump()
+    small.photographed(MUSCARIA, 2, first=1)
+    with pytest.raises(BadDump, match="less than half"):
+        load(small, tmp_path, database_url)
+
+
+def test_all_taxa_keeps_photos_of_no_observation_and_counts_them(
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+) -> None:
+    dump.photo(30, 30)
+    report = load(dump, tmp_path, database_url, all_taxa=True, quality="any")
+    assert photo_ids(rows_of) == [1, 2, 3, 30]
+    assert report.facts["photos_of_no_observation"] == 1
+
+
+def test_two_first_loads_at_once_do_not_trip_over_each_other(dump: Dump, tmp_path: Path, postgres: str) -> None:
+    folder = dump.write(tmp_path / "dump")
+    admin = sqlalchemy.create_engine(
+        sqlalchemy.make_url(postgres).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    )
+    with admin.connect() as connection, ThreadPoolExecutor(3) as pool:
+        name = f"test_first_{os.getpid()}"
+        url = sqlalchemy.make_url(postgres).set(database=name).render_as_string(hide_password=False)
+        for _ in range(3):
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+            try:
+                for done in [pool.submit(load_csvs, LoadOptions(folder), url) for _ in range(3)]:
+                    assert not done.exception() or isinstance(done.exception(), Busy)
+            finally:
+                connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.dispose()
 
 
 def test_a_second_load_says_who_holds_the_lock(dump: Dump, tmp_path: Path, database_url: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from shroomcurate import __version__
 from shroomcurate.catalogue.server import CATALOGUE, INCOMING, run_file, sql_file
+from shroomcurate.catalogue.sources import NEEDS
 from shroomcurate.errors import BadDump, BadOption, Busy
 
 if TYPE_CHECKING:
@@ -188,6 +189,8 @@ def take_lock(connection: Connection) -> None:
     Busy
         Another one is under way; names its process.
     """
+    # A server may be set to give up what takes long, and a load does.
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
     if connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({_LOCK})").scalar_one():
         return
     holder = connection.exec_driver_sql(
@@ -208,7 +211,7 @@ def last_load(connection: Connection) -> LoadReport | None:
         "SELECT report FROM shroomcurate.load_ledger ORDER BY load_id DESC LIMIT 1"
     ).scalar()
     try:
-        tables = {name: TableReport(**table) for name, table in row["tables"].items()}
+        tables = {name: TableReport(**row["tables"][name]) for name in NEEDS}  # jsonb keeps no order
         return LoadReport(**{**row, "tables": tables, "files": [FileReport(**file) for file in row["files"]]})
     except (TypeError, KeyError):
         return None

@@ -35,16 +35,13 @@ if TYPE_CHECKING:
 #: Bytes of a row of observations, unpacked: what tells how many there may be.
 _OBSERVATION_BYTES = 100
 
-#: For this transaction alone: sorts of indexes and of the facts stay in memory and use two cores; what takes long is not
-#: given up.
+#: For this transaction alone: sorts of indexes and of the facts stay in memory and use two cores.
 _IN_BULK = """
 SET LOCAL maintenance_work_mem = '256MB';
 SET LOCAL max_parallel_maintenance_workers = 2;
 SET LOCAL work_mem = '64MB';
 SET LOCAL hash_mem_multiplier = 4;
 SET LOCAL jit = off;
-SET LOCAL statement_timeout = 0;
-SET LOCAL lock_timeout = 0;
 """
 
 QUALITIES = ("research", "needs_id", "casual", "any")

@@ -72,7 +72,10 @@ def load_csvs(
     quality: Annotated[str, typer.Option(help="Quality grade: research, needs_id, casual or any.")] = "research",
     all_taxa: Annotated[bool, typer.Option("--all-taxa", help="Keep every taxon.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Accept a dump half as large as the one before; load the same one again.")
+        bool,
+        typer.Option(
+            "--force", help="Accept a dump with less than half of the rows of the load before; load the same one again."
+        ),
     ] = False,
     diff: Annotated[
         bool, typer.Option("--diff", help="Tell what changed since the load before: gone, relicensed, re-identified.")
