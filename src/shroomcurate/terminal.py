@@ -124,7 +124,10 @@ def reported(terminal: Terminal) -> Iterator[None]:
         terminal.error(refused)
         raise typer.Exit(refused.exit_code) from error
     except KeyboardInterrupt as error:
-        terminal.err.print("\nStopped. What was finished is kept; type the same command again.", soft_wrap=True)
+        terminal.err.print(
+            "\nStopped. What was finished is kept, and what was there is unharmed; type the same command again.",
+            soft_wrap=True,
+        )
         _leave_if_a_thread_hangs()
         raise typer.Exit(INTERRUPTED) from error
 
