@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-#: Bytes of a table of marks, at least and at most: 16 for each key in it, where that is possible.
+#: Bytes of a set's table, at least and at most: 16 for each key in it, where that is possible.
 _SMALLEST, _LARGEST = 1 << 24, 1 << 29
+
+#: Bytes of :class:`Marks`, whatever the size of the dump.
+_MARKS = 1 << 28
 
 _PAGE_BITS = 24
 
@@ -70,19 +73,15 @@ class KeySet:
 class Marks:
     """A growing set of 64-bit keys that takes no more room for it: it knows for sure what is *not* in it.
 
-    Threads may add at once.
-
-    Parameters
-    ----------
-    expected
-        How many keys are expected; the share of false hits stays near a sixteenth up to 32 million keys.
+    Threads may add at once. Of a million keys that are not in it, it takes 4,000 for members when it holds a million,
+    and a third of them when it holds a hundred million.
     """
 
-    def __init__(self, expected: int) -> None:
+    def __init__(self) -> None:
         import numpy as np
 
-        self._marks = _table(expected)
-        self._low = np.uint64(len(self._marks) - 1)
+        self._marks = np.zeros(_MARKS, bool)
+        self._low = np.uint64(_MARKS - 1)
 
     def add(self, keys: np.ndarray) -> None:
         """Add keys."""

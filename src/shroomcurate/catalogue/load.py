@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     import numpy as np
     from sqlalchemy import Connection
 
-#: Bytes of a row of observations, unpacked: what tells how many there may be.
-_OBSERVATION_BYTES = 100
-
 #: For this transaction alone: sorts of indexes and of the facts stay in memory and use two cores.
 _IN_BULK = """
 SET LOCAL maintenance_work_mem = '256MB';
@@ -202,7 +199,7 @@ class _Filling:
     def _take_observations(self, table: TableStream) -> None:
         import numpy as np
 
-        self._seen = Marks(table.bytes // _OBSERVATION_BYTES)
+        self._seen = Marks()
         keys: list[np.ndarray] = []
         work = partial(sift_observations, taxa=self._taxa, quality=self._options.quality, seen=self._seen)
         for sifted in self._sifted(table, work):

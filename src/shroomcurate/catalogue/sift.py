@@ -88,9 +88,12 @@ def sift_photos(block: Block, observations: KeySet | None, seen: Marks) -> Sifte
     import numpy as np
 
     keys = uuid_keys(block, "observation_uuid")
-    there = seen.has(keys)
-    kept = np.ones(block.rows, bool) if observations is None else observations.has(keys)
-    sifted = _sifted(block, kept, {NOT_KEPT: there & ~kept, ORPHAN: ~there & ~kept})
+    if observations is None:
+        kept, left_out = np.ones(block.rows, bool), {}
+    else:
+        kept, there = observations.has(keys), seen.has(keys)
+        left_out = {NOT_KEPT: there & ~kept, ORPHAN: ~there & ~kept}
+    sifted = _sifted(block, kept, left_out)
     ids = integers(block, "photo_id", required=True)
     sifted.photos, sifted.other_photos = ids[kept], ids[~kept]
     if observations is not None:
