@@ -87,10 +87,10 @@ def sift_photos(block: Block, observations: KeySet | None, seen: Marks) -> Sifte
     """
     import numpy as np
 
-    keys = uuid_keys(block, "observation_uuid")
     if observations is None:
         kept, left_out = np.ones(block.rows, bool), {}
     else:
+        keys = uuid_keys(block, "observation_uuid")
         kept, there = observations.has(keys), seen.has(keys)
         left_out = {NOT_KEPT: there & ~kept, ORPHAN: ~there & ~kept}
     sifted = _sifted(block, kept, left_out)
