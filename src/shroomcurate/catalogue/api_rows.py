@@ -1,4 +1,4 @@
-"""Observations of the API as rows of a dump, and the small dump that they make.
+"""Observations of the API as rows of a dump.
 
 The columns are filled as the exporter of the dumps fills them (``lib/open_data_archive.js`` in
 inaturalist/iNaturalistAPI), with two differences that the API leaves no way around: it does not give a photo's UUID, so
@@ -7,20 +7,14 @@ one is derived from its id; and it does not give a photo's owner, who is taken t
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
-import shutil
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-
-from shroomcurate.catalogue.dumps import TABLES
-from shroomcurate.dataset import sync_folder, write_bytes
 
 #: The API's spelling of the open licences -> the dump's.
 LICENSES = {
@@ -181,25 +175,6 @@ def _day(value: Any) -> str | None:
     return day.isoformat() if day > date(1800, 1, 1) else None
 
 
-# -- the small dump ----------------------------------------------------------------------------------------------
-
-
-def write_dump(folder: Path, tables: Mapping[str, Iterable[Row]]) -> None:
-    """Write a dump in the true layout, whole or not at all. The same rows give the same bytes.
-
-    A tab or a line's end inside a value becomes a space, since the layout has no quoting; blanks around it go.
-    """
-    made = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(made, ignore_errors=True)
-    for table, columns in TABLES.items():
-        lines = ["\t".join(columns)]
-        lines += ["\t".join(_text(row.get(name)) for name in columns) for row in tables[table]]
-        content = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
-        write_bytes(made / f"{table}.csv.gz", gzip.compress(content, 6, mtime=0))
-    shutil.rmtree(folder, ignore_errors=True)
-    made.rename(folder)
-    sync_folder(folder.parent)
-
-
-def _text(value: Any) -> str:
+def dump_text(value: Any) -> str:
+    """Return a value as a dump has it: the layout has no quoting, so that tabs and ends of lines become blanks."""
     return "" if value is None else _UNSAFE.sub(" ", str(value)).strip()
