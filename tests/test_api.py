@@ -554,6 +554,67 @@ def test_a_run_killed_at_any_page_goes_on_there_and_ends_with_the_same_bytes(
     assert len(server.requests) == len(calm) + 1
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"user": {"id": True, "login": "ann"}},
+        {"user": {"id": -1, "login": "ann"}},
+        {"user": {"id": 10**16, "login": "ann"}},
+        {"user": {"id": "7", "login": "ann"}},
+        {"taxon": {"id": True, "name": "Boletus"}},
+        {"taxon": {"id": -1, "name": "Boletus"}},
+        {"taxon": {"id": 10**16, "name": "Boletus"}},
+        {"taxon": {"id": 1, "name": "Boletus", "ancestor_ids": [10**17, 1]}},
+        {"photos": [photo(28, id=True, url=f"{BUCKET}/True/square.jpg")]},
+        {"photos": [photo(28, id=10**16, url=f"{BUCKET}/{10**16}/square.jpg")]},
+        {"photos": [photo(28, id="28")]},
+    ],
+)
+def test_one_odd_observation_is_left_out_and_counted(
+    fetch: Callable[..., ApiReport], world: World, rows_of: Rows, odd: dict[str, Any]
+) -> None:
+    world.observe(28, EDULIS)
+    world.odd[28] = odd
+    report = fetch("Boletus edulis", per_species=10)
+    assert photo_ids(rows_of) == [21, 22, 23, 24, 25, 26]
+    assert sum(report.left_out.values()) == 1
+
+
+@pytest.mark.parametrize("value", [2**31, 10**15, 10**400, -1, "many"])
+def test_sizes_and_accuracies_that_cannot_be_are_blank(
+    fetch: Callable[..., ApiReport], world: World, rows_of: Rows, value: object
+) -> None:
+    size = {"width": value, "height": value}
+    world.observe(28, EDULIS, photo(28, original_dimensions=size), public_positional_accuracy=value)
+    fetch("Boletus edulis", per_species=10)
+    (row,) = rows_of(
+        "SELECT width, height, positional_accuracy FROM photos JOIN observations USING (observation_uuid) "
+        "WHERE photo_id = 28"
+    )
+    assert set(row.values()) == {None}
+
+
+@pytest.mark.parametrize("coordinates", [{"a": 1}, 3, "ab", [1], [None, None]])
+def test_coordinates_that_are_none_are_blank(coordinates: object) -> None:
+    world = World()
+    world.observe(1, MUSCARIA, location=None, geojson={"type": "Point", "coordinates": coordinates})
+    (kept,) = keep_observations({"total_results": 1, "results": world.observations}, 0)["observations"]
+    row = observation_row(kept)
+    assert (row["latitude"], row["longitude"]) == (None, None)
+
+
+def test_a_taxon_out_of_use_whose_followers_are_no_list_is_named(fetch: Callable[..., ApiReport], world: World) -> None:
+    world.taxa[INACTIVE]["current_synonymous_taxon_ids"] = 102
+    with pytest.raises(NothingMatches, match="what replaced it: unknown"):
+        fetch("Amanita gone")
+
+
+@pytest.mark.parametrize("name", [chr(0xDCFF), f"Amanita{chr(0xD800)}", "Amanita" + chr(0)])
+def test_a_name_that_is_no_text_is_refused(name: str) -> None:
+    with pytest.raises(BadOption, match="holds what is no text"):
+        ApiOptions(taxa=(name,))
+
+
 @pytest.mark.parametrize("name", ["dump", "dump.partial"])
 def test_a_dump_of_the_users_own_is_never_replaced(
     fetch: Callable[..., ApiReport], server: ApiServer, tmp_path: Path, name: str

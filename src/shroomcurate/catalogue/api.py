@@ -81,6 +81,9 @@ class ApiOptions:
         ):
             if not 1 <= value <= most:
                 raise BadOption(f"{name} {value} is not between 1 and {most:,}.", _USE_THE_DUMP)
+        for text in self.taxa:
+            if not text.isprintable():  # among others, bytes of the command line that are no UTF-8
+                raise BadOption(f"--taxon {text!r} holds what is no text.", "Write the name in UTF-8, or give its id.")
 
     @property
     def wanted(self) -> int:
