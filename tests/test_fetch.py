@@ -413,11 +413,33 @@ def test_a_file_that_is_no_whole_gzip_is_refused(server: DumpServer, tmp_path: P
     assert not (tmp_path / "observers.csv.gz.partial").exists()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": {"a": {"b": 1}}}', '{"files": 3}'])
+def lock_with(**other: object) -> str:
+    facts = {"url": "http://127.0.0.1/a", "size": 1, "etag": None, "last_modified": None, "sha256": "0", **other}
+    return json.dumps({"files": {"taxa.csv.gz": facts}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"files": {"a": {"b": 1}}}',
+        '{"files": 3}',
+        "[" * 200_000,
+        *(lock_with(size=value) for value in (None, "1", True, -1, 1.5)),
+        *(lock_with(last_modified=value) for value in (3, "July", "2026-99-27T03:11:22Z", "2026-07-27")),
+        *(lock_with(**{name: [1]}) for name in ("url", "etag", "sha256")),
+    ],
+    ids=range(18),
+)
 def test_a_damaged_lock_is_named(server: DumpServer, tmp_path: Path, text: str) -> None:
     (tmp_path / "dump.lock").write_text(text)
-    with pytest.raises(DamagedFile, match=r"dump\.lock"):
+    with pytest.raises(DamagedFile, match=r"dump\.lock") as raised:
         fetch_dumps(options(server, tmp_path))
+    assert f"rm {tmp_path / 'dump.lock'}" in raised.value.hint
+    with pytest.raises(DamagedFile):
+        dump_lock.refuse_mixed(tmp_path)
 
 
 # -- what stands in the way ------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from shroomcurate.catalogue import dump_lock
 from shroomcurate.catalogue.dump_lock import LockedFile
 from shroomcurate.catalogue.parts import Fetching, PartialFile
-from shroomcurate.catalogue.remote import Patience, Remote, describe, open_client
+from shroomcurate.catalogue.remote import ATTEMPTS_TO_REACH, Patience, Remote, describe, open_client
 from shroomcurate.catalogue.stream import in_background
 from shroomcurate.dataset import folder_lock
 from shroomcurate.errors import BadDump, BadOption, DiskFull, NotWritable
@@ -138,8 +138,7 @@ def fetch_dumps(options: FetchOptions = FetchOptions(), progress: Progress = sil
         folder_lock(options.folder, "fetch-dumps"),
         open_client(options.base_url, options.connections, options.patience) as client,
     ):
-        # Who cannot reach the server at all shall not wait two minutes to hear of it.
-        remotes = _describe_all(client, options, replace(options.patience, attempts=3))
+        remotes = _describe_all(client, options, replace(options.patience, attempts=ATTEMPTS_TO_REACH))
         if not options.force:
             refuse_two_snapshots(remotes)
         locked = dump_lock.read(options.folder)
