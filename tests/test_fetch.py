@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -450,6 +451,34 @@ def test_an_option_that_cannot_be_is_named_before_anything_is_asked(tmp_path: Pa
     with pytest.raises(BadOption):
         fetch_dumps(FetchOptions(tmp_path / "new", **wrong))
     assert not (tmp_path / "new").exists()
+
+
+def test_a_password_in_the_address_is_refused_and_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(BadOption) as raised:
+        fetch_dumps(FetchOptions(tmp_path / "new", "http://ann:secret@127.0.0.1:9"))
+    assert "secret" not in raised.value.what + raised.value.hint
+
+
+def test_a_missing_bundle_is_told_with_the_bundles_address(server: DumpServer, tmp_path: Path) -> None:
+    with pytest.raises(SourceMissing) as raised:
+        fetch_dumps(options(server, tmp_path, bundle=True))
+    assert raised.value.hint.endswith(f"/metadata/{BUNDLE}")
+
+
+def test_a_folder_that_leads_nowhere_is_named_with_what_to_type(server: DumpServer, tmp_path: Path) -> None:
+    with pytest.raises(NotWritable) as raised:
+        fetch_dumps(options(server, tmp_path / ("long" * 100)))
+    assert "fetch-dumps FOLDER" in raised.value.hint
+
+
+def test_from_a_server_that_cannot_resume_the_bytes_really_moved_are_told(tmp_path: Path) -> None:
+    with running(DumpServer(snapshot(), lambda _: "close", ranges=False)) as server:  # type: ignore[type-var]
+        with pytest.raises(NetworkDown):
+            fetch_dumps(options(server, tmp_path, patience=replace(HASTE, attempts=2)))
+        server.fault = lambda _: "ok"
+        report = fetch_dumps(options(server, tmp_path))
+        size = sum(len(file.content) for file in server.files.values())
+    assert (report.bytes_fetched, report.bytes_resumed, report.cannot_resume) == (size, 0, True)
 
 
 def test_two_at_once_do_not_mix(server: DumpServer, tmp_path: Path) -> None:

@@ -290,10 +290,11 @@ def _redirected(url: str, location: str) -> str:
 
 
 def _refuse_missing(url: str, status: int) -> NoReturn:
+    bundle = urlsplit(url).path.endswith(".tar.gz")
+    own = "metadata/inaturalist-open-data-latest.tar.gz" if bundle else "taxa.csv.gz and the others beside it"
     raise SourceMissing(
         f"There is no {url}: the server answered {status}.",
-        "Check the address; the iNaturalist dumps lie at https://inaturalist-open-data.s3.amazonaws.com/taxa.csv.gz "
-        "and beside it.",
+        f"Check the address; iNaturalist's own lies at https://inaturalist-open-data.s3.amazonaws.com/{own}",
     )
 
 
