@@ -39,6 +39,8 @@ class World:
     def __init__(self) -> None:
         self.taxa: dict[int, dict[str, Any]] = {}
         self.observations: list[dict[str, Any]] = []
+        self.odd: dict[int, dict[str, Any]] = {}
+        """Observation id -> fields that are answered otherwise than they are."""
         for taxon_id, ancestry, level, rank, name in TAXA:
             self.taxon(taxon_id, ancestry, float(level), rank, name)
         self.taxon(
@@ -164,7 +166,12 @@ class ApiServer:
         found = [each for each in self._matching(asked) if each["id"] > int(asked["id_above"])]
         per_page = int(asked["per_page"])
         assert per_page <= 200
-        return {"total_results": len(found), "page": 1, "per_page": per_page, "results": found[:per_page]}
+        return {
+            "total_results": len(found),
+            "page": 1,
+            "per_page": per_page,
+            "results": [{**each, **self.world.odd.get(each["id"], {})} for each in found[:per_page]],
+        }
 
 
 def _handler(server: ApiServer) -> type[BaseHTTPRequestHandler]:

@@ -25,6 +25,7 @@ from shroomcurate import __version__
 from shroomcurate.catalogue import api
 from shroomcurate.catalogue.api import ApiOptions, ApiReport, expected_requests, load_api
 from shroomcurate.catalogue.api_client import Api, BrokenPage, Manners
+from shroomcurate.catalogue.api_folder import MARKER, write_dump
 from shroomcurate.catalogue.api_pages import keep_observations, keep_taxa
 from shroomcurate.catalogue.api_rows import (
     bucket_extension,
@@ -33,12 +34,11 @@ from shroomcurate.catalogue.api_rows import (
     photo_rows,
     photo_uuid,
     taxon_row,
-    write_dump,
 )
 from shroomcurate.catalogue.load import LoadOptions, load_csvs
 from shroomcurate.cli import app
 from shroomcurate.dataset import Dataset
-from shroomcurate.errors import BadOption, Busy, NetworkDown, NothingMatches, Refused
+from shroomcurate.errors import BadOption, Busy, NetworkDown, NothingMatches, NotWritable, Refused
 from shroomcurate.select import QueryOptions, query
 from tests.api_server import BUCKET, STATIC, ApiServer, World, photo, serving
 from tests.dumps import (
@@ -552,6 +552,129 @@ def test_a_run_killed_at_any_page_goes_on_there_and_ends_with_the_same_bytes(
     # The request that was under way is made once more, no other.
     assert sorted(set(server.requests)) == sorted(calm)
     assert len(server.requests) == len(calm) + 1
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"user": {"id": True, "login": "ann"}},
+        {"user": {"id": -1, "login": "ann"}},
+        {"user": {"id": 10**16, "login": "ann"}},
+        {"user": {"id": "7", "login": "ann"}},
+        {"taxon": {"id": True, "name": "Boletus"}},
+        {"taxon": {"id": -1, "name": "Boletus"}},
+        {"taxon": {"id": 10**16, "name": "Boletus"}},
+        {"taxon": {"id": 1, "name": "Boletus", "ancestor_ids": [10**17, 1]}},
+        {"photos": [photo(28, id=True, url=f"{BUCKET}/True/square.jpg")]},
+        {"photos": [photo(28, id=10**16, url=f"{BUCKET}/{10**16}/square.jpg")]},
+        {"photos": [photo(28, id="28")]},
+    ],
+)
+def test_one_odd_observation_is_left_out_and_counted(
+    fetch: Callable[..., ApiReport], world: World, rows_of: Rows, odd: dict[str, Any]
+) -> None:
+    world.observe(28, EDULIS)
+    world.odd[28] = odd
+    report = fetch("Boletus edulis", per_species=10)
+    assert photo_ids(rows_of) == [21, 22, 23, 24, 25, 26]
+    assert sum(report.left_out.values()) == 1
+
+
+@pytest.mark.parametrize("value", [2**31, 10**15, 10**400, -1, "many"])
+def test_sizes_and_accuracies_that_cannot_be_are_blank(
+    fetch: Callable[..., ApiReport], world: World, rows_of: Rows, value: object
+) -> None:
+    size = {"width": value, "height": value}
+    world.observe(28, EDULIS, photo(28, original_dimensions=size), public_positional_accuracy=value)
+    fetch("Boletus edulis", per_species=10)
+    (row,) = rows_of(
+        "SELECT width, height, positional_accuracy FROM photos JOIN observations USING (observation_uuid) "
+        "WHERE photo_id = 28"
+    )
+    assert set(row.values()) == {None}
+
+
+@pytest.mark.parametrize("coordinates", [{"a": 1}, 3, "ab", [1], [None, None]])
+def test_coordinates_that_are_none_are_blank(coordinates: object) -> None:
+    world = World()
+    world.observe(1, MUSCARIA, location=None, geojson={"type": "Point", "coordinates": coordinates})
+    (kept,) = keep_observations({"total_results": 1, "results": world.observations}, 0)["observations"]
+    row = observation_row(kept)
+    assert (row["latitude"], row["longitude"]) == (None, None)
+
+
+def test_a_taxon_out_of_use_whose_followers_are_no_list_is_named(fetch: Callable[..., ApiReport], world: World) -> None:
+    world.taxa[INACTIVE]["current_synonymous_taxon_ids"] = 102
+    with pytest.raises(NothingMatches, match="what replaced it: unknown"):
+        fetch("Amanita gone")
+
+
+@pytest.mark.parametrize("name", [chr(0xDCFF), f"Amanita{chr(0xD800)}", "Amanita" + chr(0)])
+def test_a_name_that_is_no_text_is_refused(name: str) -> None:
+    with pytest.raises(BadOption, match="holds what is no text"):
+        ApiOptions(taxa=(name,))
+
+
+@pytest.mark.parametrize("name", ["dump", "dump.partial"])
+def test_a_dump_of_the_users_own_is_never_replaced(
+    fetch: Callable[..., ApiReport], server: ApiServer, tmp_path: Path, name: str
+) -> None:
+    Dump().write(tmp_path / "api" / name)
+    before = files_below(tmp_path / "api")
+    with pytest.raises(BadOption, match=f"{name} was not made by load-api") as raised:
+        fetch("Boletus edulis", force=True)
+    assert "--folder" in raised.value.hint
+    assert (files_below(tmp_path / "api"), server.requests) == (before, [])
+
+
+def test_what_a_user_puts_into_the_small_dump_is_not_deleted_with_it(
+    fetch: Callable[..., ApiReport], tmp_path: Path
+) -> None:
+    fetch("Boletus edulis")
+    (tmp_path / "api" / "dump" / "notes.txt").write_text("mine")
+    with pytest.raises(BadOption, match=r"notes\.txt"):
+        fetch("Boletus edulis")
+    assert (tmp_path / "api" / "dump" / "notes.txt").read_text() == "mine"
+
+
+def test_fresh_deletes_pages_and_nothing_else(
+    fetch: Callable[..., ApiReport], server: ApiServer, tmp_path: Path
+) -> None:
+    book = tmp_path / "api" / "pages" / "chapter 1" / "text.md"
+    book.parent.mkdir(parents=True)
+    book.write_text("mine")
+    with pytest.raises(BadOption, match=r"--fresh would delete .*text\.md"):
+        fetch("Boletus edulis", fresh=True)
+    assert (book.read_text(), server.requests) == ("mine", [])
+
+
+def test_a_dump_whose_replacing_was_killed_is_still_known_as_ours(
+    fetch: Callable[..., ApiReport], tmp_path: Path
+) -> None:
+    fetch("Boletus edulis")
+    before = files_below(tmp_path / "api")
+    (tmp_path / "api" / "dump" / "taxa.csv.gz").unlink()
+    (tmp_path / "api" / "dump.partial").mkdir()
+    (tmp_path / "api" / "dump.partial" / f"{MARKER}.partial").write_text("")
+    fetch("Boletus edulis")
+    assert files_below(tmp_path / "api") == before
+
+
+@pytest.mark.parametrize("name", ["", "pages", "dump", "link"])
+def test_a_file_or_a_link_in_place_of_a_folder_is_named_before_anything_is_asked(
+    fetch: Callable[..., ApiReport], server: ApiServer, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    place = tmp_path / "api" / name.replace("link", "dump")
+    place.parent.mkdir(exist_ok=True)
+    if name == "link":
+        place.symlink_to(tmp_path / "elsewhere")
+    else:
+        place.write_text("")
+    with pytest.raises((BadOption, NotWritable), match=f"{place.name} is no folder") as raised:
+        fetch("Boletus edulis")
+    assert "--folder" in raised.value.hint
+    assert server.requests == []
 
 
 OTHER = b'{"request": ["another"], "page": {"observations": [], "more": false}}'

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -413,11 +414,33 @@ def test_a_file_that_is_no_whole_gzip_is_refused(server: DumpServer, tmp_path: P
     assert not (tmp_path / "observers.csv.gz.partial").exists()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": {"a": {"b": 1}}}', '{"files": 3}'])
+def lock_with(**other: object) -> str:
+    facts = {"url": "http://127.0.0.1/a", "size": 1, "etag": None, "last_modified": None, "sha256": "0", **other}
+    return json.dumps({"files": {"taxa.csv.gz": facts}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"files": {"a": {"b": 1}}}',
+        '{"files": 3}',
+        "[" * 200_000,
+        *(lock_with(size=value) for value in (None, "1", True, -1, 1.5)),
+        *(lock_with(last_modified=value) for value in (3, "July", "2026-99-27T03:11:22Z", "2026-07-27")),
+        *(lock_with(**{name: [1]}) for name in ("url", "etag", "sha256")),
+    ],
+    ids=range(18),
+)
 def test_a_damaged_lock_is_named(server: DumpServer, tmp_path: Path, text: str) -> None:
     (tmp_path / "dump.lock").write_text(text)
-    with pytest.raises(DamagedFile, match=r"dump\.lock"):
+    with pytest.raises(DamagedFile, match=r"dump\.lock") as raised:
         fetch_dumps(options(server, tmp_path))
+    assert f"rm {tmp_path / 'dump.lock'}" in raised.value.hint
+    with pytest.raises(DamagedFile):
+        dump_lock.refuse_mixed(tmp_path)
 
 
 # -- what stands in the way ------------------------------------------------------------------------------------
@@ -428,6 +451,34 @@ def test_an_option_that_cannot_be_is_named_before_anything_is_asked(tmp_path: Pa
     with pytest.raises(BadOption):
         fetch_dumps(FetchOptions(tmp_path / "new", **wrong))
     assert not (tmp_path / "new").exists()
+
+
+def test_a_password_in_the_address_is_refused_and_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(BadOption) as raised:
+        fetch_dumps(FetchOptions(tmp_path / "new", "http://ann:secret@127.0.0.1:9"))
+    assert "secret" not in raised.value.what + raised.value.hint
+
+
+def test_a_missing_bundle_is_told_with_the_bundles_address(server: DumpServer, tmp_path: Path) -> None:
+    with pytest.raises(SourceMissing) as raised:
+        fetch_dumps(options(server, tmp_path, bundle=True))
+    assert raised.value.hint.endswith(f"/metadata/{BUNDLE}")
+
+
+def test_a_folder_that_leads_nowhere_is_named_with_what_to_type(server: DumpServer, tmp_path: Path) -> None:
+    with pytest.raises(NotWritable) as raised:
+        fetch_dumps(options(server, tmp_path / ("long" * 100)))
+    assert "fetch-dumps FOLDER" in raised.value.hint
+
+
+def test_from_a_server_that_cannot_resume_the_bytes_really_moved_are_told(tmp_path: Path) -> None:
+    with running(DumpServer(snapshot(), lambda _: "close", ranges=False)) as server:  # type: ignore[type-var]
+        with pytest.raises(NetworkDown):
+            fetch_dumps(options(server, tmp_path, patience=replace(HASTE, attempts=2)))
+        server.fault = lambda _: "ok"
+        report = fetch_dumps(options(server, tmp_path))
+        size = sum(len(file.content) for file in server.files.values())
+    assert (report.bytes_fetched, report.bytes_resumed, report.cannot_resume) == (size, 0, True)
 
 
 def test_two_at_once_do_not_mix(server: DumpServer, tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ def fetch_dumps(terminal: Terminal, report: FetchReport) -> None:
     if report.fetched:
         resumed = f", {Bytes(report.bytes_resumed)} had come before" if report.bytes_resumed else ""
         terminal.say(f"\n{Bytes(report.bytes_fetched)} fetched{resumed}; every file unpacks to its end.")
+        if report.cannot_resume:
+            terminal.say("This server cannot resume: a file that breaks off begins anew.")
     else:
         terminal.say("\nAll of it is current; nothing was fetched.")
     terminal.say(f"Next: [bold]shroomcurate load-csvs {escape(shlex.quote(report.source))}[/]")

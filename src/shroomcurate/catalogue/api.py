@@ -8,7 +8,6 @@ asked for again, and a killed run that is typed again ends with the same bytes a
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from shroomcurate.catalogue.api_client import POLITE, Api, Manners
+from shroomcurate.catalogue.api_folder import clear_pages, named_refusal, refuse_foreign, write_dump
 from shroomcurate.catalogue.api_pages import Pages, keep_observations
-from shroomcurate.catalogue.api_rows import observation_row, observer_row, photo_rows, taxon_row, write_dump
+from shroomcurate.catalogue.api_rows import observation_row, observer_row, photo_rows, taxon_row
 from shroomcurate.catalogue.api_taxa import (
     COUNTS_AT_A_TIME,
     IDS_AT_A_TIME,
@@ -81,6 +81,9 @@ class ApiOptions:
         ):
             if not 1 <= value <= most:
                 raise BadOption(f"{name} {value} is not between 1 and {most:,}.", _USE_THE_DUMP)
+        for text in self.taxa:
+            if not text.isprintable():  # among others, bytes of the command line that are no UTF-8
+                raise BadOption(f"--taxon {text!r} holds what is no text.", "Write the name in UTF-8, or give its id.")
 
     @property
     def wanted(self) -> int:
@@ -155,7 +158,10 @@ def load_api(
     Raises
     ------
     BadOption
-        An option or the list of species cannot be used, or the catalogue came from elsewhere and ``force`` is not set.
+        An option or the list of species cannot be used, the catalogue came from elsewhere and ``force`` is not set, or
+        something lies in the folder that ``load-api`` did not make.
+    NotWritable
+        The folder cannot be made or written to.
     NothingMatches
         A name is unknown to iNaturalist, or there is no photo.
     NetworkDown, Refused
@@ -173,10 +179,12 @@ def load_api(
         )
     api = Api(options.api_url, options.contact, manners)
     dump = options.place / "dump"
-    with Dataset(options.place).lock("load-api"):
+    with named_refusal(options.place):
+        refuse_foreign(options.place, fresh=options.fresh)  # the lock below would make the folder
+    with named_refusal(options.place), Dataset(options.place).lock("load-api"):
         _refuse_other_catalogue(dump, database_url, options)
         if options.fresh:
-            shutil.rmtree(options.place / "pages", ignore_errors=True)
+            clear_pages(options.place / "pages")
         pages = Pages(options.place / "pages", api, progress, expected)
         found = _Found()
         run_to_end(_fetch(found, options, wishes, pages))

@@ -171,6 +171,8 @@ class Api:
             return _Answer(trouble="it timed out")
         except httpx.TransportError as error:
             return _Answer(trouble=f"the connection failed ({error or type(error).__name__})")
+        except UnicodeError as error:  # httpx looks at where a redirect leads, also when it does not follow it
+            return _Answer(trouble=f"it leads to an address with a host that cannot be ({error})")
         except httpx.DecodingError:
             return _Answer(trouble="the answer cannot be unpacked")
         return _judged(response, body, keep)

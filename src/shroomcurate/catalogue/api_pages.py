@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from shroomcurate.catalogue.api_client import Api, BrokenPage
+from shroomcurate.catalogue.api_rows import is_id
 from shroomcurate.dataset import write_bytes
 from shroomcurate.progress import Progress
 
 #: Raised when other fields are kept of a page, so that pages of before are asked for again.
-_FORMAT = 1
+_FORMAT = 2
 
 _OBSERVATION = (
     "id", "uuid", "updated_at", "quality_grade", "observed_on", "location", "geojson", "public_positional_accuracy",
@@ -131,15 +132,22 @@ def _results(content: Any) -> list[dict[str, Any]]:
 
 
 def _keep_observation(raw: dict[str, Any]) -> dict[str, Any]:
-    taxon = _object(raw.get("taxon"))
     photos = raw.get("photos")
     return {
         **_fields(raw, _OBSERVATION),
         "id": _whole(raw.get("id")),
-        "taxon": _keep_taxon(taxon) if taxon else None,
+        "taxon": _taxon_or_none(raw.get("taxon")),
         "user": _fields(_object(raw.get("user")), _USER),
         "photos": [_fields(_object(photo), _PHOTO) for photo in (photos if isinstance(photos, list) else [])],
     }
+
+
+def _taxon_or_none(raw: Any) -> dict[str, Any] | None:
+    """Return an observation's taxon; None when it has none or an odd one: the other observations are not at fault."""
+    try:
+        return _keep_taxon(raw) if _object(raw) else None
+    except BrokenPage:
+        return None
 
 
 def _keep_taxon(raw: Any) -> dict[str, Any]:
@@ -161,6 +169,6 @@ def _object(raw: Any) -> dict[str, Any]:
 
 
 def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 10**18:
+    if not is_id(value):
         raise BrokenPage(f"it holds {value!r} where an id or a count belongs")
-    return value
+    return int(value)

@@ -1,4 +1,4 @@
-"""Observations of the API as rows of a dump, and the small dump that they make.
+"""Observations of the API as rows of a dump.
 
 The columns are filled as the exporter of the dumps fills them (``lib/open_data_archive.js`` in
 inaturalist/iNaturalistAPI), with two differences that the API leaves no way around: it does not give a photo's UUID, so
@@ -7,20 +7,14 @@ one is derived from its id; and it does not give a photo's owner, who is taken t
 
 from __future__ import annotations
 
-import gzip
 import math
 import re
-import shutil
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-
-from shroomcurate.catalogue.dumps import TABLES
-from shroomcurate.dataset import sync_folder, write_bytes
 
 #: The API's spelling of the open licences -> the dump's.
 LICENSES = {
@@ -30,6 +24,7 @@ LICENSES = {
 
 _BUCKET = "inaturalist-open-data"
 _EXTENSIONS = {"jpg", "jpeg", "png", "gif"}
+_MOST = 2**31 - 1  # what the catalogue's columns for metres and pixels hold
 _UNSAFE = re.compile(r"[\t\n\r\0]+")
 
 Row = dict[str, Any]
@@ -50,6 +45,8 @@ def photo_rows(observation: Mapping[str, Any]) -> tuple[list[Row], Counter[str]]
         extension = bucket_extension(photo.get("url"), photo.get("id"))
         if license_name is None:
             left_out["no open licence"] += 1
+        elif not is_id(photo.get("id")):
+            left_out["photo without an id"] += 1
         elif photo.get("hidden") or _flagged(photo):
             left_out["hidden or flagged"] += 1
         elif extension is None:
@@ -59,8 +56,8 @@ def photo_rows(observation: Mapping[str, Any]) -> tuple[list[Row], Counter[str]]
             size = size if isinstance(size, dict) else {}
             rows.append(
                 {
-                    "photo_uuid": photo_uuid(int(photo["id"])),
-                    "photo_id": int(photo["id"]),
+                    "photo_uuid": photo_uuid(photo["id"]),
+                    "photo_id": photo["id"],
                     "observation_uuid": observation["uuid"],
                     "observer_id": observation["user"]["id"],
                     "extension": extension,
@@ -128,7 +125,7 @@ def bucket_extension(url: object, photo_id: object) -> str | None:
 def _unfit(observation: Mapping[str, Any]) -> str | None:
     """Return why no photo of an observation is taken, whatever its licence."""
     user = observation["user"]
-    if not isinstance(user.get("id"), int) or not observation["taxon"] or not _is_uuid(observation.get("uuid")):
+    if not is_id(user.get("id")) or not observation["taxon"] or not _is_uuid(observation.get("uuid")):
         return "observation without observer, taxon or uuid"
     if observation.get("quality_grade") != "research":
         return "observation not of research grade"
@@ -143,6 +140,11 @@ def _flagged(item: Mapping[str, Any]) -> bool:
     return any(not (isinstance(flag, dict) and flag.get("resolved")) for flag in flags)
 
 
+def is_id(value: object) -> bool:
+    """Tell whether a value can be an id in a dump: a whole number of 16 digits at most."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**16
+
+
 def _is_uuid(value: object) -> bool:
     return bool(re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", str(value)))
 
@@ -151,8 +153,8 @@ def _coordinates(observation: Mapping[str, Any]) -> tuple[float | None, float | 
     parts: Any = str(observation.get("location") or "").split(",")
     if len(parts) != 2:
         point = observation.get("geojson")
-        parts = (point.get("coordinates") if isinstance(point, dict) else None) or []
-        parts = parts[::-1]  # longitude stands first there
+        parts = point.get("coordinates") if isinstance(point, dict) else None
+        parts = parts[::-1] if isinstance(parts, list) else []  # longitude stands first there
     if len(parts) != 2:
         return None, None
     latitude, longitude = _number(parts[0], 90), _number(parts[1], 180)
@@ -162,14 +164,14 @@ def _coordinates(observation: Mapping[str, Any]) -> tuple[float | None, float | 
 def _number(value: Any, most: float) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) and abs(number) <= most else None
 
 
 def _count(value: Any) -> int | None:
-    number = _number(value, 1e15)
-    return None if number is None else round(number)
+    number = _number(value, _MOST)
+    return None if number is None or number < 0 else round(number)
 
 
 def _day(value: Any) -> str | None:
@@ -181,25 +183,6 @@ def _day(value: Any) -> str | None:
     return day.isoformat() if day > date(1800, 1, 1) else None
 
 
-# -- the small dump ----------------------------------------------------------------------------------------------
-
-
-def write_dump(folder: Path, tables: Mapping[str, Iterable[Row]]) -> None:
-    """Write a dump in the true layout, whole or not at all. The same rows give the same bytes.
-
-    A tab or a line's end inside a value becomes a space, since the layout has no quoting; blanks around it go.
-    """
-    made = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(made, ignore_errors=True)
-    for table, columns in TABLES.items():
-        lines = ["\t".join(columns)]
-        lines += ["\t".join(_text(row.get(name)) for name in columns) for row in tables[table]]
-        content = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
-        write_bytes(made / f"{table}.csv.gz", gzip.compress(content, 6, mtime=0))
-    shutil.rmtree(folder, ignore_errors=True)
-    made.rename(folder)
-    sync_folder(folder.parent)
-
-
-def _text(value: Any) -> str:
+def dump_text(value: Any) -> str:
+    """Return a value as a dump has it: the layout has no quoting, so that tabs and ends of lines become blanks."""
     return "" if value is None else _UNSAFE.sub(" ", str(value)).strip()

@@ -84,7 +84,8 @@ def _problem(wish: Wish, candidates: Sequence[Taxon]) -> str | None:
         return f"{wish.text!r} names {len(candidates)} taxa; give the id of the one you mean: {ids}."
     (taxon,) = candidates
     if not _in_use(taxon):
-        now = ", ".join(map(str, taxon.get("current_synonymous_taxon_ids") or [])) or "unknown"
+        others = taxon.get("current_synonymous_taxon_ids")
+        now = ", ".join(map(str, others if isinstance(others, list) else [])) or "unknown"
         return f"{wish.text!r} ({taxon.get('name')}) is no longer in use at iNaturalist; what replaced it: {now}."
     if wish.only_species and is_above_species(taxon):
         return (

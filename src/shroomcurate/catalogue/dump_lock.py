@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -20,6 +22,8 @@ from shroomcurate.dataset import write_bytes
 from shroomcurate.errors import BadDump, DamagedFile
 
 NAME = "dump.lock"
+
+_STAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
 @dataclass(frozen=True)
@@ -71,14 +75,37 @@ def read(folder: Path) -> dict[str, LockedFile]:
     path = folder / NAME
     try:
         files = json.loads(path.read_bytes())["files"]
-        return {str(name): LockedFile(**facts) for name, facts in files.items()}
+        return {str(name): _believed(LockedFile(**facts)) for name, facts in files.items()}
     except FileNotFoundError:
         return {}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise DamagedFile(
             f"{path} cannot be read: {error}",
-            "Delete it and type the same command again: the files are then fetched anew.",
+            f"Delete it and type the same command again: rm {shlex.quote(str(path))}. "
+            "fetch-dumps then fetches the files anew.",
         ) from error
+
+
+def _believed(file: LockedFile) -> LockedFile:
+    """Return the entry.
+
+    Raises
+    ------
+    ValueError
+        It says what :func:`write` never says.
+    """
+    for name, value in (("url", file.url), ("sha256", file.sha256)):
+        if not isinstance(value, str):
+            raise ValueError(f"{name} is {value!r}")
+    for name, text in (("etag", file.etag), ("last_modified", file.last_modified)):
+        if text is not None and not isinstance(text, str):
+            raise ValueError(f"{name} is {text!r}")
+    if not isinstance(file.size, int) or isinstance(file.size, bool) or file.size < 0:
+        raise ValueError(f"size is {file.size!r}")
+    if file.last_modified is not None and not _STAMP.fullmatch(file.last_modified):
+        raise ValueError(f"last_modified is {file.last_modified!r}")
+    datetime.fromisoformat(file.last_modified or "1970-01-01")
+    return file
 
 
 def write(folder: Path, files: Mapping[str, LockedFile]) -> None:

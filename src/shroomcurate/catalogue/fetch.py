@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from shroomcurate.catalogue import dump_lock
 from shroomcurate.catalogue.dump_lock import LockedFile
 from shroomcurate.catalogue.parts import Fetching, PartialFile
-from shroomcurate.catalogue.remote import Patience, Remote, describe, open_client
+from shroomcurate.catalogue.remote import ATTEMPTS_TO_REACH, Patience, Remote, describe, open_client
 from shroomcurate.catalogue.stream import in_background
 from shroomcurate.dataset import folder_lock
 from shroomcurate.errors import BadDump, BadOption, DiskFull, NotWritable
@@ -49,6 +49,7 @@ BUNDLE_FOLDER = "metadata"
 _ONE_SNAPSHOT = timedelta(days=7)
 _MOST_CONNECTIONS = 16
 _BLOCK = 1 << 20
+_NO_SUCH = (errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG)
 _SMALLEST_GZIP = 18  # bytes: its header and its end (RFC 1952)
 
 
@@ -80,6 +81,11 @@ class FetchOptions:
         BadOption
             An option has a value it cannot have.
         """
+        if "@" in self.base_url.partition("://")[2].partition("/")[0]:
+            raise BadOption(
+                "--base-url holds a user name or a password; addresses are written to dump.lock and into messages.",
+                "Name a mirror that asks for none, or bring the files with: curl --netrc -O ADDRESS",
+            )
         if not is_web_address(self.base_url):
             raise BadOption(
                 f"--base-url {self.base_url} is no web address.",
@@ -110,7 +116,9 @@ class FetchReport:
     """Names of the files that were not here, or not current."""
     bytes_fetched: int
     bytes_resumed: int
-    """Of these files, what an earlier run had brought."""
+    """Of these files, what an earlier run had brought and did not come once more."""
+    cannot_resume: bool
+    """The server sends files only from their beginning: what is broken off is moved once more."""
 
     @property
     def source(self) -> str:
@@ -138,8 +146,7 @@ def fetch_dumps(options: FetchOptions = FetchOptions(), progress: Progress = sil
         folder_lock(options.folder, "fetch-dumps"),
         open_client(options.base_url, options.connections, options.patience) as client,
     ):
-        # Who cannot reach the server at all shall not wait two minutes to hear of it.
-        remotes = _describe_all(client, options, replace(options.patience, attempts=3))
+        remotes = _describe_all(client, options, replace(options.patience, attempts=ATTEMPTS_TO_REACH))
         if not options.force:
             refuse_two_snapshots(remotes)
         locked = dump_lock.read(options.folder)
@@ -155,8 +162,9 @@ def fetch_dumps(options: FetchOptions = FetchOptions(), progress: Progress = sil
         str(options.folder),
         {name: {**here, **fetched}[name] for name in remotes},
         tuple(fetched),
-        sum(file.came for file in files.values()),
+        sum(file.came if file.remote.ranges else file.remote.size for file in files.values()),
         resumed,
+        any(not file.remote.ranges for file in files.values()),
     )
 
 
@@ -239,13 +247,14 @@ def _fetch(
         return {}, 0
     _refuse_full_disk(options, files)
     every = list(files.values())
+    here = {file: file.remote.size - sum(stop - first for first, stop in file.missing) for file in every}
     with Fetching(client, every, options.connections, options.part_bytes, options.patience, progress) as fetching:
         done = itertools.accumulate((file.remote.size for file in every), initial=0)
         checked = {
             name: _checked(file, fetching, before, progress)
             for (name, file), before in zip(files.items(), done, strict=False)
         }
-    return checked, fetching.resumed
+    return checked, sum(count for file, count in here.items() if file.remote.ranges)
 
 
 class _Hashing(io.RawIOBase):
@@ -357,7 +366,15 @@ def _named_refusal(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR}:
+        if error.errno not in {
+            errno.EACCES,
+            errno.EPERM,
+            errno.EROFS,
+            errno.EEXIST,
+            errno.ENOTDIR,
+            errno.EISDIR,
+            *_NO_SUCH,
+        }:
             raise
         raise NotWritable(
             f"{error.filename or folder}: {os.strerror(error.errno)}.",

@@ -25,6 +25,7 @@ from shroomcurate.errors import BadDump, NetworkDown, SourceMissing
 from shroomcurate.transport import (
     USER_AGENT,
     is_this_machine,
+    is_web_address,
     meaning,
     pause_before,
     retry_after_seconds,
@@ -33,6 +34,9 @@ from shroomcurate.transport import (
 
 if TYPE_CHECKING:
     import httpx
+
+#: Who cannot reach a server at all shall not wait two minutes to hear of it.
+ATTEMPTS_TO_REACH = 3
 
 _REDIRECTS = 5
 _AGAIN = "Type the same command again: it begins with the file that is there now."
@@ -246,30 +250,38 @@ def _asked(client: httpx.Client, method: str, url: str, headers: Mapping[str, st
     """Give the answer, after redirects, its body unread. Statuses that mean no answer raise."""
     target = url
     for _ in range(_REDIRECTS + 1):
-        with client.stream(method, target, headers=headers) as response:
-            kind = meaning(response.status_code)
-            if kind == "redirect":
-                target = _redirected(target, response.headers.get("location", ""))
-                continue
-            if kind == "retry" and response.status_code != 501:  # never will be
-                after = retry_after_seconds(response.headers.get("retry-after"), datetime.now(UTC))
-                raise _Trouble(f"the server answered {response.status_code}", after)
-            if kind == "gone" and (method == "GET" or response.status_code != 403):
-                _refuse_missing(url, response.status_code)
-            yield response
-            return
+        try:
+            with client.stream(method, target, headers=headers) as response:
+                kind = meaning(response.status_code)
+                if kind == "redirect":
+                    target = _redirected(target, response.headers.get("location", ""))
+                    continue
+                if kind == "retry" and response.status_code != 501:  # never will be
+                    after = retry_after_seconds(response.headers.get("retry-after"), datetime.now(UTC))
+                    raise _Trouble(f"the server answered {response.status_code}", after)
+                if kind == "gone" and (method == "GET" or response.status_code != 403):
+                    _refuse_missing(url, response.status_code)
+                yield response
+                return
+        except UnicodeError as error:  # httpx looks at where a redirect leads, also when it does not follow it
+            raise NetworkDown(
+                f"{target} is redirected to an address with a host that cannot be: {error}.",
+                "Name the address where the file itself lies.",
+            ) from error
     raise NetworkDown(f"{url} is redirected more than {_REDIRECTS} times.", "Check the address.")
 
 
 def _redirected(url: str, location: str) -> str:
+    import httpx
+
     try:
         target = urljoin(url, location)
-        parts = urlsplit(target)
-        _ = parts.port  # raises when it is out of range
-        downgraded = urlsplit(url).scheme == "https" and parts.scheme != "https"
-        if location and parts.scheme in {"http", "https"} and parts.hostname and not downgraded:
+        httpx.URL(target)  # raises when no request can be made of it
+        downgraded = urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https"
+        # Unlike an address that a person gives, it may have a query: signed ones do.
+        if location and is_web_address(urljoin(target, "/")) and not downgraded:
             return target
-    except ValueError:
+    except (ValueError, httpx.InvalidURL):
         pass
     raise NetworkDown(
         f"{url} is redirected to {location!r}, which is no {urlsplit(url).scheme} address.",
@@ -278,10 +290,11 @@ def _redirected(url: str, location: str) -> str:
 
 
 def _refuse_missing(url: str, status: int) -> NoReturn:
+    bundle = urlsplit(url).path.endswith(".tar.gz")
+    own = "metadata/inaturalist-open-data-latest.tar.gz" if bundle else "taxa.csv.gz and the others beside it"
     raise SourceMissing(
         f"There is no {url}: the server answered {status}.",
-        "Check the address; the iNaturalist dumps lie at https://inaturalist-open-data.s3.amazonaws.com/taxa.csv.gz "
-        "and beside it.",
+        f"Check the address; iNaturalist's own lies at https://inaturalist-open-data.s3.amazonaws.com/{own}",
     )
 
 

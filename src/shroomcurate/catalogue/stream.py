@@ -7,9 +7,10 @@ import queue
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from shroomcurate.catalogue.remote import Patience, Remote, describe, open_client, read_range
+from shroomcurate.catalogue.remote import ATTEMPTS_TO_REACH, Patience, Remote, describe, open_client, read_range
 
 T = TypeVar("T")
 
@@ -40,7 +41,8 @@ def open_remote(where: str | Remote, patience: Patience = Patience()) -> RemoteS
 
 
 def describe_url(url: str, patience: Patience = Patience()) -> Remote:
-    """Ask what lies at an address. See :func:`describe`."""
+    """Ask what lies at an address, before any byte of it came. See :func:`describe`."""
+    patience = replace(patience, attempts=min(patience.attempts, ATTEMPTS_TO_REACH))
     with open_client(url, 1, patience) as client:
         return in_background(lambda: describe(client, url, patience))
 
