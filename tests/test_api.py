@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -127,9 +128,13 @@ def test_a_list_of_species_becomes_n_photos_per_class(
     result = CliRunner().invoke(app, [*words, "--contact", "ann@example.org"])
     assert result.exit_code == 0, result.output
     assert "shroomcurate query --species 2 --per-class 4" in " ".join(result.output.split())
+    assert "seconds or more" in " ".join(result.output.split())
     assert server.agents == {f"shroomcurate/{__version__} (ann@example.org)"}
     summary = query(Dataset(tmp_path / "dataset"), QueryOptions(species=2, per_class=4), database_url)
     assert [(each.name, each.wanted) for each in summary.classes] == [("Amanita muscaria", 4), ("Boletus edulis", 4)]
+    shown = " ".join(CliRunner().invoke(app, words).output.split())
+    assert "seconds or more" not in shown
+    assert re.search(r"Up to about .* pages are there already", shown)
     again = CliRunner().invoke(app, [*words, "--json"])
     facts = json.loads(again.stdout)
     assert facts["requests"] == 0

@@ -69,10 +69,18 @@ def load_csvs(terminal: Terminal, report: LoadReport, *, diff: bool) -> None:
     terminal.result(report)
 
 
-def load_api_ahead(terminal: Terminal, requests: int, options: ApiOptions) -> None:
+def load_api_ahead(terminal: Terminal, requests: int, there: int, options: ApiOptions) -> None:
     """Show how long it will take, before it starts."""
     time = f"{requests} seconds" if requests < 120 else f"{round(requests / 60)} minutes"
-    terminal.say(f"About {requests:,} requests, one a second: {time} or more. What is fetched is not asked for again.")
+    if there:  # which of them are of use is known only as they are needed
+        terminal.say(
+            f"Up to about {requests:,} requests, one a second; {there:,} pages are there already, and what they hold "
+            "is not asked for again."
+        )
+    else:
+        terminal.say(
+            f"About {requests:,} requests, one a second: {time} or more. What is fetched is not asked for again."
+        )
     if options.contact is None:
         terminal.say("With --contact you@example.org, iNaturalist can write to you rather than block you.")
 

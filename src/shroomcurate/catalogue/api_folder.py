@@ -65,6 +65,14 @@ def refuse_foreign(place: Path, *, fresh: bool) -> None:
                 raise BadOption(f"--fresh would delete {file}, which is no page of load-api.", _move(file))
 
 
+def pages_there(place: Path) -> int:
+    """Return how many pages lie in a folder, whatever they were asked for; none when it cannot be read."""
+    try:
+        return sum(bool(_PAGE.fullmatch(file.name)) for file in _pages(place / "pages"))
+    except OSError:
+        return 0
+
+
 def clear_pages(folder: Path) -> None:
     """Delete the pages in a folder, and nothing else."""
     for file in list(_pages(folder)):

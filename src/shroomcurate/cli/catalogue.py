@@ -146,6 +146,7 @@ def load_api(
     Example: `shroomcurate load-api --taxon Amanita --species 10 --contact you@example.org`
     """
     from shroomcurate.catalogue import api
+    from shroomcurate.catalogue.api_folder import pages_there
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     with reported(terminal), terminal.progress() as progress:
@@ -160,7 +161,8 @@ def load_api(
             fresh=fresh,
             force=force,
         )
-        show.load_api_ahead(terminal, api.expected_requests(options), options)
+        there = 0 if fresh else pages_there(options.place)
+        show.load_api_ahead(terminal, api.expected_requests(options), there, options)
         report = api.load_api(options, database_url, progress)
     show.load_api(terminal, report, options)
 
