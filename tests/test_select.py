@@ -231,6 +231,80 @@ def test_a_catalogue_of_all_taxa_gives_the_same_rows_for_the_same_branch(
     assert {row["other_observations"] for row in rows if row["photo_id"] == 101} == {observation_uuid(102)}
 
 
+OWN = """-- :per_class bigint photos wanted
+WITH best AS (SELECT species_id FROM claim GROUP BY species_id ORDER BY count(*) DESC, species_id LIMIT 1)
+SELECT photo_id, photo_uuid, observation_uuid, observer_id, claim.taxon_id, taxa.name AS taxon_name,
+       taxa.name AS class_name, species_id AS class_taxon_id,
+       row_number() OVER (ORDER BY photo_id) AS rank_in_class, extension, license, 'me' AS attribution,
+       latitude, longitude, observed_on
+FROM claim JOIN best USING (species_id) JOIN taxa ON taxa.taxon_id = species_id
+ORDER BY photo_id LIMIT :per_class
+"""
+
+
+def test_an_option_that_a_template_of_ones_own_does_not_heed_is_refused(
+    dump: Dump, select: Any, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.sql"
+    own.write_text(OWN)
+    summary, _ = select(dump, template=str(own), per_class=3)
+    assert summary.wanted == 3
+    receipt = read_receipt(tmp_path / "dataset" / "selection.parquet")
+    assert receipt is not None
+    assert not {"licenses", "since", "reserve"} & set(receipt.options)
+    for option, value in {
+        "licenses": "commercial",
+        "region": "conus",
+        "since": "2020",
+        "seed": 1,
+        "reserve": 2,
+    }.items():
+        with pytest.raises(BadOption, match=f"own.sql does not use .*, which --{option} sets"):
+            select(None, template=str(own), per_class=3, **{option: value})
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "SELECT 1) TO STDOUT; COMMIT; DROP SCHEMA inaturalist CASCADE; COPY (SELECT 1",
+        "SELECT 1) TO PROGRAM 'touch {file}'; COPY (SELECT 1",
+        "SELECT 1; DROP SCHEMA inaturalist CASCADE",
+        "DROP SCHEMA inaturalist CASCADE",
+    ],
+)
+def test_a_template_that_is_more_than_a_select_runs_nothing(
+    dump: Dump, select: Any, tmp_path: Path, rows_of: Any, attack: str
+) -> None:
+    select(dump)
+    (tmp_path / "t.sql").write_text(attack.format(file=tmp_path / "made"))
+    with pytest.raises(BadOption, match="PostgreSQL refuses it"):
+        select(None, template=str(tmp_path / "t.sql"))
+    assert rows_of("SELECT count(*) FROM inaturalist.taxa")[0]["count"] > 0
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_photo_that_also_stands_in_an_excluded_observation_is_left_out(
+    dump: Dump, select: Any, tmp_path: Path
+) -> None:
+    dump.photo(101, 102)
+    (tmp_path / "ids").write_text("102")
+    summary, rows = select(dump, per_class=100, exclude=(tmp_path / "ids",))
+    assert not {101, 102} & {row["photo_id"] for row in rows}
+    assert (summary.left_out["excluded"], summary.left_out["of_an_excluded_observation"]) == (1, 1)
+
+
+def test_photos_whose_observations_contradict_each_other_at_another_rank_are_left_out(dump: Dump, select: Any) -> None:
+    dump.observation(900, BOLETUS)
+    dump.photo(101, 900)  # a species here, another genus there
+    dump.observation(901, INACTIVE)
+    dump.photo(102, 901)  # a species here, a taxon of which nobody knows what became of it there
+    dump.observation(902, AMANITA)
+    dump.photo(103, 902)  # a species here, its genus there: no contradiction
+    summary, rows = select(dump, per_class=100)
+    assert {101, 102, 103} & {row["photo_id"] for row in rows} == {103}
+    assert summary.left_out["on_two_classes"] == 2
+
+
 def test_the_largest_numbers_are_taken(dump: Dump, select: Any) -> None:
     most = 1_000_000_000
     options = dict.fromkeys(("species", "per_class", "reserve", "max_per_observation", "max_per_observer"), most)
@@ -533,15 +607,26 @@ def modelled(dump: Dump, wish: dict[str, Any], excluded: set[int]) -> tuple[list
     for row in dump.rows["photos"]:
         rows_of_photo.setdefault(row["photo_id"], []).append({**observations[row["observation_uuid"]], **row})
 
-    def class_of(taxon_id: int) -> int | None:
+    def class_of(taxon_id: int, rank: str = wish["rank"]) -> int | None:
         line = [*map(int, taxa[taxon_id]["ancestry"].split("/")), taxon_id]
-        return next((each for each in line if taxa[each]["rank"] == wish["rank"]), None)
+        return next((each for each in line if taxa[each]["rank"] == rank), None)
 
-    spoilt = {row["observation_uuid"] for photo in excluded for row in rows_of_photo.get(photo, [])}
+    def contradict(rows: list[dict[str, Any]]) -> bool:
+        """Two classes at this rank or above it, or a taxon of no class at any rank beside one that has some."""
+        ranks = {"species": ["species", "genus", "family"], "genus": ["genus", "family"]}[wish["rank"]]
+        two = any(len({class_of(row["taxon_id"], rank) for row in rows} - {None}) > 1 for rank in ranks)
+        placed = {any(class_of(row["taxon_id"], rank) for rank in ("species", "genus", "family")) for row in rows}
+        return two or len(placed) > 1
+
+    standing = {
+        photo: {row["observation_uuid"] for row in rows if row["taxon_id"] != OAK}
+        for photo, rows in rows_of_photo.items()
+    }
+    spoilt = {observation for photo in excluded for observation in standing.get(photo, ())}
     box = [float(edge) for edge in wish["region"].split(",")] if wish["region"] else None
     since, until = wish["since"] and "2020-01-01", wish["until"] and "2020-12-31"
 
-    def reason(row: dict[str, Any], classes: set[int | None], elsewhere: bool) -> tuple[int, str]:
+    def reason(row: dict[str, Any], conflict: bool, elsewhere: bool) -> tuple[int, str]:
         here = row["latitude"] and box and box[1] <= float(row["latitude"]) <= box[3]
         east = float(row["longitude"])
         here = here and (box[0] <= east <= box[2] if box[0] <= box[2] else east >= box[0] or east <= box[2])
@@ -549,7 +634,7 @@ def modelled(dump: Dump, wish: dict[str, Any], excluded: set[int]) -> tuple[list
         asked = [
             (wish["quality"] != "any" and row["quality_grade"] != wish["quality"], "other_quality_grade"),
             (class_of(row["taxon_id"]) is None, "no_class_at_this_rank"),
-            (len(classes - {None}) > 1, "on_two_classes"),
+            (conflict, "on_two_classes"),
             (elsewhere, "also_in_an_observation_outside_the_catalogue"),
             (row["license"] not in accepted_licenses(wish["licenses"]), "other_license"),
             (not row["extension"], "without_a_file_extension"),
@@ -558,7 +643,7 @@ def modelled(dump: Dump, wish: dict[str, Any], excluded: set[int]) -> tuple[list
             ((since or until) and not day, "without_a_date"),
             ((since and day < since) or (until and day > until), "outside_the_dates"),
             (row["photo_id"] in excluded, "excluded"),
-            (row["observation_uuid"] in spoilt, "of_an_excluded_observation"),
+            (not spoilt.isdisjoint(standing[row["photo_id"]]), "of_an_excluded_observation"),
         ]
         return next(((step, name) for step, (holds, name) in enumerate(asked) if holds), (len(asked), ""))
 
@@ -568,9 +653,9 @@ def modelled(dump: Dump, wish: dict[str, Any], excluded: set[int]) -> tuple[list
         inside = [row for row in rows if row["taxon_id"] != OAK]
         if not inside:
             continue
-        classes, elsewhere = {class_of(row["taxon_id"]) for row in inside}, len(inside) < len(rows)
-        best = min(inside, key=lambda row: (-reason(row, classes, elsewhere)[0], row["observation_uuid"]))
-        if why := reason(best, classes, elsewhere)[1]:
+        conflict, elsewhere = contradict(inside), len(inside) < len(rows)
+        best = min(inside, key=lambda row: (-reason(row, conflict, elsewhere)[0], row["observation_uuid"]))
+        if why := reason(best, conflict, elsewhere)[1]:
             left_out[why] += 1
         else:
             available.setdefault(class_of(best["taxon_id"]) or 0, []).append({**best, "photo_id": photo_id})

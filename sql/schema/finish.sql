@@ -33,7 +33,8 @@ FROM taxon_class
 GROUP BY taxon_id;
 
 -- several: photos that stand in several rows, of photos or, should the dump have an observation twice, of those; their
--- observations, and the ranks at which these give them two classes.
+-- observations, and the ranks at which these contradict each other: two classes there or above, or a taxon without any
+-- class (an inactive one) beside one that has some.
 CREATE TEMPORARY TABLE twice ON COMMIT DROP AS
 SELECT observation_uuid FROM observations GROUP BY observation_uuid HAVING count(*) > 1;
 ANALYZE twice;
@@ -48,12 +49,17 @@ ANALYZE row_of_several;
 CREATE TABLE several AS
 SELECT photo_id,
        array_agg(DISTINCT observation_uuid) AS observations,
-       array_remove(ARRAY[CASE WHEN min(species_id) <> max(species_id) THEN 'species' END,
-                          CASE WHEN min(genus_id) <> max(genus_id) THEN 'genus' END,
-                          CASE WHEN min(family_id) <> max(family_id) THEN 'family' END], NULL) AS conflict
-FROM row_of_several
-JOIN observations USING (observation_uuid)
-LEFT JOIN taxon_place USING (taxon_id)
+       array_remove(ARRAY[
+           CASE WHEN bool_or(unplaced) <> bool_and(unplaced) OR min(family_id) <> max(family_id)
+                  OR min(genus_id) <> max(genus_id) OR min(species_id) <> max(species_id) THEN 'species' END,
+           CASE WHEN bool_or(unplaced) <> bool_and(unplaced) OR min(family_id) <> max(family_id)
+                  OR min(genus_id) <> max(genus_id) THEN 'genus' END,
+           CASE WHEN bool_or(unplaced) <> bool_and(unplaced) OR min(family_id) <> max(family_id) THEN 'family' END],
+           NULL) AS conflict
+FROM (SELECT photo_id, observation_uuid, species_id, genus_id, family_id, place.taxon_id IS NULL AS unplaced
+      FROM row_of_several
+      JOIN observations USING (observation_uuid)
+      LEFT JOIN taxon_place AS place USING (taxon_id)) AS placed
 GROUP BY photo_id;
 
 -- claim: what each observation says of each photo, one row for each row of `photos`: the join that every query needs.

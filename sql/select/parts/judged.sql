@@ -43,8 +43,12 @@ weighed AS NOT MATERIALIZED (
                WHEN (:since IS NOT NULL OR :until IS NOT NULL) AND observed_on IS NULL THEN 'without_a_date'
                WHEN observed_on < :since OR observed_on > :until THEN 'outside_the_dates'
                WHEN photo_id = ANY (:exclude) THEN 'excluded'
-               WHEN :exclude IS NOT NULL AND observation_uuid IN (
-                   SELECT observation_uuid FROM claim WHERE photo_id = ANY (:exclude))
+               WHEN :exclude IS NOT NULL AND (
+                   observation_uuid IN (SELECT observation_uuid FROM claim WHERE photo_id = ANY (:exclude))
+                   OR repeated AND photo_id IN (
+                       SELECT several.photo_id
+                       FROM several CROSS JOIN LATERAL unnest(several.observations) AS other
+                       WHERE other IN (SELECT observation_uuid FROM claim WHERE photo_id = ANY (:exclude))))
                    THEN 'of_an_excluded_observation'
            END AS reason
     FROM (SELECT *, CASE :rank WHEN 'species' THEN species_id

@@ -65,7 +65,7 @@ class LoadOptions:
             raise BadOption(
                 f"--quality {self.quality!r} is not a quality grade.", f"Use one of: {', '.join(QUALITIES)}"
             )
-        if self.all_taxa and self.taxa != LoadOptions.taxa:
+        if self.all_taxa and self.taxa not in ((), LoadOptions.taxa):
             raise BadOption("--all-taxa and --taxon contradict each other.", "Give one of them.")
         if not self.taxa and not self.all_taxa:
             raise BadOption("There is no --taxon to keep.", "Name one, or use --all-taxa.")

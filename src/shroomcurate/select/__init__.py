@@ -6,12 +6,12 @@ Reads: the catalogue. Writes: ``selection.parquet``, ``selection.csv``. Resumes:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from shroomcurate.catalogue.server import CATALOGUE, connect, sql_file
 from shroomcurate.dataset import Dataset, Receipt, atomic_path, write_table
-from shroomcurate.errors import NothingMatches
+from shroomcurate.errors import BadOption, NothingMatches
 from shroomcurate.select.excluded import excluded_photos
 from shroomcurate.select.names import branches, listed_classes
 from shroomcurate.select.options import (
@@ -83,6 +83,7 @@ REASONS = {
 #: of a CASE is beyond the planner, which would take nested loops over hundreds of thousands of rows.
 _SETTINGS = (
     "SET LOCAL work_mem = '256MB'; SET LOCAL jit = off; SET LOCAL datestyle = 'ISO'; "
+    "SET LOCAL extra_float_digits = 1; "
     "SET LOCAL enable_nestloop = off; SET LOCAL enable_mergejoin = off;"
 )
 
@@ -135,6 +136,7 @@ def query(dataset: Dataset, options: QueryOptions = QueryOptions(), database_url
         A file is not what it should be, or the template is refused by PostgreSQL.
     """
     template = chosen_template(options.template, names=options.names is not None)
+    _refuse_unused(options, template)
     with dataset.lock("query"), connect(database_url, "query") as engine, engine.connect() as connection:
         scope = read_scope(connection)
         request = _request(connection, scope, options, template)
@@ -187,6 +189,28 @@ def list_templates() -> list[Template]:
     return bundled()
 
 
+#: The parameters that an option sets.
+_SET_BY = {
+    "names": ("classes",),
+    "region": ("west", "south", "east", "north"),
+}
+
+
+def _refuse_unused(options: QueryOptions, template: Template) -> None:
+    """Refuse an option that the template does not heed: the dataset would not be what was asked for."""
+    if template.is_bundled:
+        return
+    plain = QueryOptions()
+    for name in (each.name for each in fields(options) if each.name not in ("template", "per_class")):
+        needed = _SET_BY.get(name, (name,))
+        if getattr(options, name) != getattr(plain, name) and not set(needed) <= set(template.used()):
+            option = name.replace("_", "-")
+            raise BadOption(
+                f"{template.path} does not use {' and '.join(f':{each}' for each in needed)}, which --{option} sets.",
+                f"Use it in the SELECT, or leave --{option} away.",
+            )
+
+
 def _tally() -> Template:
     return read_template(sql_file("select/parts/tally.sql"))
 
@@ -230,8 +254,10 @@ def _recorded(request: _Request) -> dict[str, Any]:
     """Return the values for the receipt; of a quarter of a million excluded ids, their number and hash."""
     import hashlib
 
-    values = dict(request.values)
-    if (ids := values["exclude"]) is not None:
+    used = request.template.used()
+    values = {name: value for name, value in request.values.items() if request.template.is_bundled or name in used}
+    values["per_class"] = request.values["per_class"]  # what parts the wanted from the reserve, whatever the template
+    if (ids := values.get("exclude")) is not None:
         digest = hashlib.sha256("\n".join(map(str, ids)).encode()).hexdigest()
         values["exclude"] = {"photos": len(ids), "sha256": digest}
     return values
@@ -245,7 +271,7 @@ def _left_out(driver: Any, request: _Request, rows: pa.Table) -> tuple[dict[str,
     chosen = pc.unique(rows["class_taxon_id"]).to_pylist()
     counts = {row[0]: int(row[1]) for row in execute(driver, template, {**request.values, "chosen": chosen})}
     photos = sum(counts.values())
-    if request.template.path.parent != sql_file("select/balanced.sql").parent:
+    if not request.template.is_bundled:
         # What a template of the user's own asks for is not ours to tell.
         counts = {"not_selected_by_the_template": photos - rows.num_rows}
     elif None in counts:

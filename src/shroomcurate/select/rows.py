@@ -71,9 +71,12 @@ def selected_rows(driver: Any, template: Template, values: Mapping[str, Any]) ->
     import psycopg
     import pyarrow as pa
 
-    copy_out = f"COPY (\n{template.bound()}\n) TO STDOUT (FORMAT csv, HEADER)"
+    cursor = psycopg.ClientCursor(driver)
+    used = {name: values[name] for name in template.used()}
     try:
-        with psycopg.ClientCursor(driver).copy(copy_out, {name: values[name] for name in template.used()}) as copy:
+        statement = cursor.mogrify(template.bound(), used) if used else template.bound()
+        _refuse_more_than_a_select(driver, statement)
+        with driver.cursor().copy(f"COPY (\n{statement}\n) TO STDOUT (FORMAT csv, HEADER)") as copy:
             content = b"".join(copy)
     except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege):
         raise  # the server's troubles are not the template's
@@ -85,6 +88,22 @@ def selected_rows(driver: Any, template: Template, values: Mapping[str, Any]) ->
         raise BadOption(f"{template.path}: the SELECT gives a value that is not one: {error}", _NO_SELECT) from error
     _check(template, table)
     return table
+
+
+def _refuse_more_than_a_select(driver: Any, statement: str) -> None:
+    """Let the server parse the statement by itself: what would end COPY's parentheses and go on is no statement then.
+
+    The text is a user's own, and COPY (…) TO PROGRAM runs commands on the server.
+    """
+    import psycopg
+
+    result = driver.pgconn.prepare(b"", statement.encode())
+    if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
+        raise psycopg.errors.lookup(result.error_field(psycopg.pq.DiagnosticField.SQLSTATE).decode())(
+            result.error_field(psycopg.pq.DiagnosticField.MESSAGE_PRIMARY).decode()
+        )
+    if driver.pgconn.describe_prepared(b"").nfields == 0:
+        raise psycopg.errors.SyntaxError("it is no SELECT")
 
 
 def _read(template: Template, content: bytes) -> pa.Table:
