@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from shroomcurate.catalogue import ledger
 from shroomcurate.catalogue.load import LoadOptions, load_csvs
-from shroomcurate.catalogue.server import sql_file
+from shroomcurate.catalogue.server import CATALOGUE, sql_file
 from shroomcurate.dataset import Dataset, read_receipt, read_table
 from shroomcurate.errors import BadOption, NothingMatches, StageMissing
 from shroomcurate.select import (
@@ -368,7 +368,7 @@ def test_what_was_not_loaded_is_said_with_the_command_that_loads_it(
     assert "--taxon Amanita --taxon Boletus" in unknown.value.hint
     summary, _ = select(None, names=names, rank="genus", taxa=("Amanita muscaria",))
     assert (summary.wanted, summary.left_out["outside_the_taxon"]) == (8, 5)
-    load_csvs(LoadOptions(folder, taxa=(), all_taxa=True, quality="casual", force=True), database_url)
+    load_csvs(LoadOptions(folder, all_taxa=True, quality="casual", force=True), database_url)
     with pytest.raises(StageMissing) as missing:
         select(None)
     assert missing.value.hint.endswith("--all-taxa --quality any")
@@ -393,6 +393,20 @@ def test_an_excluded_photo_takes_its_observation_with_it(dump: Dump, select: Any
         _, second = select(None, per_class=100, exclude=(copied / earlier, ids))
         assert not held & {row["photo_id"] for row in second}
         _, first = select(None, per_class=2, reserve=0, seed=2)
+
+
+def test_a_photo_that_also_stands_in_an_excluded_observation_is_left_out(
+    dump: Dump, select: Any, tmp_path: Path
+) -> None:
+    dump.observation(110, MUSCARIA)
+    for observation in (100, 110, 101):
+        dump.photo(700, observation)
+    ids = tmp_path / "ids.txt"
+    ids.write_text("100\n")
+    summary, rows = select(dump, exclude=(ids,), per_class=100)
+    assert not {100, 700} & {row["photo_id"] for row in rows}
+    assert 101 in {row["photo_id"] for row in rows}
+    assert (summary.left_out["excluded"], summary.left_out["of_an_excluded_observation"]) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -541,6 +555,8 @@ def modelled(dump: Dump, wish: dict[str, Any], excluded: set[int]) -> tuple[list
     box = [float(edge) for edge in wish["region"].split(",")] if wish["region"] else None
     since, until = wish["since"] and "2020-01-01", wish["until"] and "2020-12-31"
 
+    leaking = {photo for photo, rows in rows_of_photo.items() if spoilt & {row["observation_uuid"] for row in rows}}
+
     def reason(row: dict[str, Any], classes: set[int | None], elsewhere: bool) -> tuple[int, str]:
         here = row["latitude"] and box and box[1] <= float(row["latitude"]) <= box[3]
         east = float(row["longitude"])
@@ -558,7 +574,7 @@ def modelled(dump: Dump, wish: dict[str, Any], excluded: set[int]) -> tuple[list
             ((since or until) and not day, "without_a_date"),
             ((since and day < since) or (until and day > until), "outside_the_dates"),
             (row["photo_id"] in excluded, "excluded"),
-            (row["observation_uuid"] in spoilt, "of_an_excluded_observation"),
+            (row["photo_id"] in leaking, "of_an_excluded_observation"),
         ]
         return next(((step, name) for step, (holds, name) in enumerate(asked) if holds), (len(asked), ""))
 
@@ -734,6 +750,67 @@ def test_a_template_of_the_users_own_is_used_and_checked(dump: Dump, select: Any
     assert select(None)[0].photos_in_catalogue == 16
 
 
+ONCE = """SELECT photo_id, photo_uuid, observation_uuid, observer_id, taxon_id, 'x' AS taxon_name, 'x' AS class_name,
+                 species_id AS class_taxon_id, 1 AS rank_in_class, extension, license, 'x%' AS attribution,
+                 latitude, longitude, observed_on FROM claim"""
+
+
+def test_an_option_that_a_template_would_ignore_is_refused_and_the_receipt_names_what_was_used(
+    dump: Dump, select: Any, tmp_path: Path
+) -> None:
+    select(dump)
+    template, other = tmp_path / "mine.sql", tmp_path / "other"
+    other.write_text("100\n")
+    template.write_text(
+        f"-- :since date the first day\n-- :seed text declared, and not used\n{ONCE} WHERE :since IS NOT NULL"
+    )
+    for options, parameter in (
+        ({"licenses": "commercial"}, ":licenses"),
+        ({"seed": 1}, ":seed"),
+        ({"reserve": 0}, ":reserve"),
+        ({"region": "conus"}, ":west, :south, :east, :north"),
+        ({"taxa": ("Amanita",)}, ":taxa"),
+        ({"exclude": (other,)}, ":exclude"),
+        ({"names": other}, ":classes"),
+    ):
+        option = next(iter(options)).replace("taxa", "taxon")
+        for ask in (
+            lambda o=options: select(None, template=str(template), **o),
+            lambda o=options: show_sql(QueryOptions(template=str(template), **o)),
+        ):
+            with pytest.raises(BadOption, match=f"--{option} would be ignored: {template} .*{parameter}"):
+                ask()
+    select(None, template=str(template), since="2020", per_class=3)
+    receipt = read_receipt(tmp_path / "dataset" / "selection.parquet")
+    assert receipt is not None
+    used = set(receipt.options) - {"photos_in_catalogue", "left_out", "catalogue", "sql"}
+    assert used == {"since", "per_class"}
+
+
+@pytest.mark.parametrize(
+    "where", ["TO STDOUT; COMMIT; DROP SCHEMA {schema} CASCADE; COPY (SELECT 1", "TO PROGRAM 'cat > {file}' --"]
+)
+def test_a_template_does_not_break_out_of_its_transaction(dump: Dump, select: Any, tmp_path: Path, where: str) -> None:
+    select(dump)
+    template, file = tmp_path / "mine.sql", tmp_path / "made"
+    template.write_text("SELECT 1) " + where.format(schema=CATALOGUE, file=file))
+    with pytest.raises(BadOption, match="PostgreSQL refuses it"):
+        select(None, template=str(template))
+    assert select(None)[0].photos_in_catalogue == 16
+    assert not file.exists()
+
+
+def test_comments_are_taken_as_psql_takes_them(dump: Dump, select: Any, tmp_path: Path) -> None:
+    select(dump)
+    template = tmp_path / "mine.sql"
+    template.write_text(f"/* a /* b */ :foo */ {ONCE} WHERE 'a;--b' <> ''; -- the end; of it\n/* and ; more */\n")
+    assert len(select(None, template=str(template))[1]) == 16
+    for content in ("SELECT 1 /* a", "SELECT 1 /* a /* b */", "SELECT 1; SELECT 2", "-- nothing", "SELECT :chosen"):
+        template.write_text(content)
+        with pytest.raises(BadOption):
+            select(None, template=str(template))
+
+
 def test_a_template_of_the_users_own_may_use_the_shared_parts(dump: Dump, select: Any, tmp_path: Path) -> None:
     for photo in dump.rows["photos"][:3]:
         photo["width"] = 100
@@ -748,10 +825,7 @@ def test_a_template_of_the_users_own_may_use_the_shared_parts(dump: Dump, select
 def test_a_photo_that_a_template_gives_twice_is_refused(dump: Dump, select: Any, tmp_path: Path) -> None:
     select(dump)
     template = tmp_path / "twice.sql"
-    once = """SELECT photo_id, photo_uuid, observation_uuid, observer_id, taxon_id, 'x' AS taxon_name,
-              'x' AS class_name,
-              species_id AS class_taxon_id, 1 AS rank_in_class, extension, license, 'x%' AS attribution,
-              latitude, longitude, observed_on FROM claim"""
+    once = ONCE
     template.write_text(once)
     assert {row["attribution"] for row in select(None, template=str(template))[1]} == {"x%"}
     for content, reason in (

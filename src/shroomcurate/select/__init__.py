@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from shroomcurate.catalogue.server import CATALOGUE, connect, sql_file
 from shroomcurate.dataset import Dataset, Receipt, atomic_path, write_table
-from shroomcurate.errors import NothingMatches
+from shroomcurate.errors import BadOption, NothingMatches
 from shroomcurate.select.excluded import excluded_photos
 from shroomcurate.select.names import branches, listed_classes
 from shroomcurate.select.options import (
     LICENSE_PROFILES,
     LICENSES,
+    PARAMETERS_OF,
     QueryOptions,
     accepted_licenses,
     box,
@@ -132,9 +133,9 @@ def query(dataset: Dataset, options: QueryOptions = QueryOptions(), database_url
     NothingMatches
         No photo fulfils the options, or a taxon is unknown.
     BadOption
-        A file is not what it should be, or the template is refused by PostgreSQL.
+        A file is not what it should be, the template does not heed an option, or PostgreSQL refuses it.
     """
-    template = chosen_template(options.template, names=options.names is not None)
+    template = _template(options)
     with dataset.lock("query"), connect(database_url, "query") as engine, engine.connect() as connection:
         scope = read_scope(connection)
         request = _request(connection, scope, options, template)
@@ -159,14 +160,13 @@ def show_sql(options: QueryOptions, database_url: str | None = None) -> str:
 
     Names and taxa are looked up in the catalogue; without them no database is needed.
     """
-    template = chosen_template(options.template, names=options.names is not None)
+    template = _template(options)
     if options.names or options.taxa:
         with connect(database_url, "query") as engine, engine.connect() as connection:
             values = _request(connection, read_scope(connection), options, template).values
     else:
         values = _values(options)
     variables = dict.fromkeys([*psql_variables(_tally(), values), *psql_variables(template, values)])
-    body = template.text.rstrip().rstrip(";")
     return "\n".join(
         [
             "BEGIN ISOLATION LEVEL REPEATABLE READ;",
@@ -176,7 +176,7 @@ def show_sql(options: QueryOptions, database_url: str | None = None) -> str:
             "",
             _tally().text.rstrip(),
             "",
-            f"{body}\n;",
+            f"{template.statement}\n;",
             "COMMIT;",
         ]
     )
@@ -185,6 +185,21 @@ def show_sql(options: QueryOptions, database_url: str | None = None) -> str:
 def list_templates() -> list[Template]:
     """Return the bundled templates, by name, with their descriptions and typed parameters."""
     return bundled()
+
+
+def _template(options: QueryOptions) -> Template:
+    """Return the template of the options. It must heed them all: who asks for a licence gets no other one."""
+    template = chosen_template(options.template, names=options.names is not None)
+    used = template.used()
+    for name, parameters in PARAMETERS_OF.items():
+        missing = [f":{parameter}" for parameter in parameters if parameter not in used]
+        if missing and getattr(options, name) != getattr(QueryOptions, name):
+            option = "--taxon" if name == "taxa" else f"--{name.replace('_', '-')}"
+            raise BadOption(
+                f"{option} would be ignored: {template.path} does not use {', '.join(missing)}.",
+                f"Leave {option} away, or use {', '.join(missing)} in the template.",
+            )
+    return template
 
 
 def _tally() -> Template:
@@ -227,11 +242,11 @@ def _values(options: QueryOptions) -> dict[str, Any]:
 
 
 def _recorded(request: _Request) -> dict[str, Any]:
-    """Return the values for the receipt; of a quarter of a million excluded ids, their number and hash."""
+    """Return the values used, for the receipt; of a quarter of a million excluded ids, their number and hash."""
     import hashlib
 
-    values = dict(request.values)
-    if (ids := values["exclude"]) is not None:
+    values = {name: request.values[name] for name in request.values if name in ("per_class", *request.template.used())}
+    if (ids := values.get("exclude")) is not None:
         digest = hashlib.sha256("\n".join(map(str, ids)).encode()).hexdigest()
         values["exclude"] = {"photos": len(ids), "sha256": digest}
     return values

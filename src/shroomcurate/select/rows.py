@@ -71,9 +71,12 @@ def selected_rows(driver: Any, template: Template, values: Mapping[str, Any]) ->
     import psycopg
     import pyarrow as pa
 
-    copy_out = f"COPY (\n{template.bound()}\n) TO STDOUT (FORMAT csv, HEADER)"
+    cursor = psycopg.ClientCursor(driver)
     try:
-        with psycopg.ClientCursor(driver).copy(copy_out, {name: values[name] for name in template.used()}) as copy:
+        statement = cursor.mogrify(template.bound(), {name: values[name] for name in template.used()} or None)
+        select = statement.encode(driver.info.encoding)
+        _prepare(driver, select)
+        with cursor.copy(b"COPY (\n%b\n) TO STDOUT (FORMAT csv, HEADER)" % select) as copy:
             content = b"".join(copy)
     except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege):
         raise  # the server's troubles are not the template's
@@ -85,6 +88,19 @@ def selected_rows(driver: Any, template: Template, values: Mapping[str, Any]) ->
         raise BadOption(f"{template.path}: the SELECT gives a value that is not one: {error}", _NO_SELECT) from error
     _check(template, table)
     return table
+
+
+def _prepare(driver: Any, select: bytes) -> None:
+    """Have PostgreSQL parse a template alone, as one statement, before it is put in brackets.
+
+    A text such as ``SELECT 1) TO STDOUT; COMMIT; DROP …; COPY (SELECT 1`` is sound only in COPY's brackets, where it
+    would end the transaction that keeps a template from changing anything.
+    """
+    import psycopg
+
+    result = driver.pgconn.prepare(b"", select)
+    if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
+        raise psycopg.errors.error_from_result(result, driver.info.encoding)
 
 
 def _read(template: Template, content: bytes) -> pa.Table:
