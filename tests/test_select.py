@@ -36,6 +36,7 @@ from shroomcurate.select import (
     query,
     show_sql,
 )
+from shroomcurate.select.names import Names
 from tests.dumps import (
     AMANITA,
     BOLETUS,
@@ -176,6 +177,22 @@ def test_a_conflict_counts_whatever_the_grade_of_the_observation(
         "without_a_file_extension": 1,
     }
     assert summary.photos_in_catalogue == len(ids) + sum(summary.left_out.values())
+
+
+def test_what_contradicts_at_a_rank_contradicts_below_it_and_an_unknown_taxon_everywhere(
+    dump: Dump, select: Any
+) -> None:
+    for number, taxon in enumerate((BOLETUS, AMANITA, HYBRID, INACTIVE)):
+        dump.observation(900 + number, taxon)
+        dump.photo(100 + number, 900 + number)  # muscaria's photos
+    dump.observation(910, INACTIVE)
+    dump.observation(911, INACTIVE)
+    dump.photo(910, 910)
+    dump.photo(910, 911)
+    for rank in ("species", "genus"):
+        summary, rows = select(dump, per_class=100, rank=rank)
+        assert {row["photo_id"] for row in rows} & {100, 101, 102, 103} == {101}
+        assert (summary.left_out["on_two_classes"], summary.left_out["no_class_at_this_rank"]) == (3, 1)
 
 
 def test_every_observation_of_a_photo_is_named(dump: Dump, select: Any) -> None:
@@ -322,7 +339,8 @@ def test_what_is_wrong_in_a_list_is_named_with_its_line_and_what_to_do(dump: Dum
         ("Qqqq wwww", "line 1: 'Qqqq wwww' is unknown, and nothing is near it"),
         ("Amanita gone", f"inactive .{INACTIVE}."),
         (str(INACTIVE), "inactive"),
-        ("Amanita", "not of rank species but genus"),
+        ("Amanita", "not of rank species but genus: give --rank genus, or --taxon Amanita instead of a list"),
+        ("basidiomycota", "not of rank species but phylum: give --taxon Basidiomycota instead of a list"),
         ("Amanita twice", "names 2 taxa; write the id of the one you mean: 901 or 902"),
         ("123456789", "'123456789' is unknown"),
         ("\n".join(f"Nothing {number}" for number in range(15)), "and 5 more"),
@@ -341,6 +359,43 @@ def test_what_is_wrong_in_a_list_is_named_with_its_line_and_what_to_do(dump: Dum
     names.write_text("902")
     with pytest.raises(NothingMatches, match="class not in the list"):
         select(None, names=names)
+
+
+def test_names_are_found_exactly_before_loosely(dump: Dump, select: Any, tmp_path: Path) -> None:
+    dump.taxon(901, f"48460/47170/47169/{BOLETUS}", "10", "species", "Boletus × edulis")
+    dump.photographed(901, 2, first=900)
+    select(dump)
+    names = tmp_path / "names"
+    for text, wanted in (
+        ("Boletus edulis", {EDULIS}),
+        ("Boletus_edulis", {EDULIS}),
+        ("Boletus × edulis", {901}),
+        ("amanita MUSCARIA", {MUSCARIA}),
+        ("amanita_muscaria", {MUSCARIA}),
+    ):
+        names.write_text(text)
+        _, rows = select(None, names=names)
+        assert {row["class_taxon_id"] for row in rows} == wanted
+    assert {row["class_taxon_id"] for row in select(None, taxa=("amanita MUSCARIA",))[1]} == {MUSCARIA}
+
+
+def test_a_branch_that_is_spelt_wrongly_gets_the_nearest_name(dump: Dump, select: Any) -> None:
+    select(dump)
+    with pytest.raises(NothingMatches, match=r"'Amanitta' is not among .*; the nearest is Amanita"):
+        select(None, taxa=("Amanitta",))
+    for text in ("Amanita\udcff", "Amanita\0"):
+        with pytest.raises(BadOption, match="--taxon"):
+            select(None, taxa=(text,))
+
+
+def test_the_nearest_of_many_names_is_looked_for_among_those_that_begin_alike() -> None:
+    many = [f"Genus{number} species{number}" for number in range(30_000)]
+    names = Names([*many, "Amanita muscaria", "Boletus edulis"])
+    assert names.nearest("Amanita muscarria") == "Amanita muscaria"
+    assert names.nearest("amanitta_muscaria") == "Amanita muscaria"
+    assert names.nearest("Xmanita muscaria") is None
+    assert Names(["Amanita muscaria"]).nearest("Xmanita muscaria") == "Amanita muscaria"
+    assert Names([]).nearest("") is None
 
 
 def test_what_was_not_loaded_is_said_with_the_command_that_loads_it(
@@ -490,7 +545,7 @@ def catalogues(draw: Any) -> Dump:
     for number in range(observations):
         made.observation(
             number,
-            draw(st.sampled_from([MUSCARIA, MUSCARIA, GUESSOWII, VAGINATA, EDULIS, HYBRID, AMANITA, OAK])),
+            draw(st.sampled_from([MUSCARIA, MUSCARIA, GUESSOWII, VAGINATA, EDULIS, HYBRID, AMANITA, INACTIVE, OAK])),
             quality_grade=draw(st.sampled_from(["research", "research", "research", "needs_id"])),
             latitude=draw(st.sampled_from(["47.5", "-33", "0", ""])),
             longitude=draw(st.sampled_from(["-179", "8", "179.5"])),
@@ -547,9 +602,17 @@ def modelled(dump: Dump, wish: dict[str, Any], excluded: set[int]) -> tuple[list
     for row in dump.rows["photos"]:
         rows_of_photo.setdefault(row["photo_id"], []).append({**observations[row["observation_uuid"]], **row})
 
-    def class_of(taxon_id: int) -> int | None:
+    def class_of(taxon_id: int, rank: str = wish["rank"]) -> int | None:
         line = [*map(int, taxa[taxon_id]["ancestry"].split("/")), taxon_id]
-        return next((each for each in line if taxa[each]["rank"] == wish["rank"]), None)
+        active = taxa[taxon_id]["active"] == "true"
+        return next((each for each in line if active and taxa[each]["rank"] == rank), None)
+
+    def contradict(found: set[int]) -> bool:
+        ranks = ["species", "genus", "family"]
+        unknown = [taxon for taxon in found if not any(class_of(taxon, rank) for rank in ranks)]
+        at_or_above = ranks[ranks.index(wish["rank"]) :]
+        two = any(len({class_of(taxon, rank) for taxon in found} - {None}) > 1 for rank in at_or_above)
+        return len(found) > 1 and (bool(unknown) or two)
 
     spoilt = {row["observation_uuid"] for photo in excluded for row in rows_of_photo.get(photo, [])}
     box = [float(edge) for edge in wish["region"].split(",")] if wish["region"] else None
@@ -557,7 +620,7 @@ def modelled(dump: Dump, wish: dict[str, Any], excluded: set[int]) -> tuple[list
 
     leaking = {photo for photo, rows in rows_of_photo.items() if spoilt & {row["observation_uuid"] for row in rows}}
 
-    def reason(row: dict[str, Any], classes: set[int | None], elsewhere: bool) -> tuple[int, str]:
+    def reason(row: dict[str, Any], conflict: bool, elsewhere: bool) -> tuple[int, str]:
         here = row["latitude"] and box and box[1] <= float(row["latitude"]) <= box[3]
         east = float(row["longitude"])
         here = here and (box[0] <= east <= box[2] if box[0] <= box[2] else east >= box[0] or east <= box[2])
@@ -565,7 +628,7 @@ def modelled(dump: Dump, wish: dict[str, Any], excluded: set[int]) -> tuple[list
         asked = [
             (wish["quality"] != "any" and row["quality_grade"] != wish["quality"], "other_quality_grade"),
             (class_of(row["taxon_id"]) is None, "no_class_at_this_rank"),
-            (len(classes - {None}) > 1, "on_two_classes"),
+            (conflict, "on_two_classes"),
             (elsewhere, "also_in_an_observation_outside_the_catalogue"),
             (row["license"] not in accepted_licenses(wish["licenses"]), "other_license"),
             (not row["extension"], "without_a_file_extension"),
@@ -584,9 +647,9 @@ def modelled(dump: Dump, wish: dict[str, Any], excluded: set[int]) -> tuple[list
         inside = [row for row in rows if row["taxon_id"] != OAK]
         if not inside:
             continue
-        classes, elsewhere = {class_of(row["taxon_id"]) for row in inside}, len(inside) < len(rows)
-        best = min(inside, key=lambda row: (-reason(row, classes, elsewhere)[0], row["observation_uuid"]))
-        if why := reason(best, classes, elsewhere)[1]:
+        conflict, elsewhere = contradict({row["taxon_id"] for row in inside}), len(inside) < len(rows)
+        best = min(inside, key=lambda row: (-reason(row, conflict, elsewhere)[0], row["observation_uuid"]))
+        if why := reason(best, conflict, elsewhere)[1]:
             left_out[why] += 1
         else:
             available.setdefault(class_of(best["taxon_id"]) or 0, []).append({**best, "photo_id": photo_id})
@@ -788,7 +851,8 @@ def test_an_option_that_a_template_would_ignore_is_refused_and_the_receipt_names
 
 
 @pytest.mark.parametrize(
-    "where", ["TO STDOUT; COMMIT; DROP SCHEMA {schema} CASCADE; COPY (SELECT 1", "TO PROGRAM 'cat > {file}' --"]
+    "where",
+    ["TO STDOUT; COMMIT; DROP SCHEMA {schema} CASCADE; COPY (SELECT 1", "TO PROGRAM 'cat > {file}'; COPY (SELECT 1"],
 )
 def test_a_template_does_not_break_out_of_its_transaction(dump: Dump, select: Any, tmp_path: Path, where: str) -> None:
     select(dump)

@@ -15,7 +15,7 @@
 -- :max_per_observer     bigint            photos of one observer in one class at most; NULL for all
 -- :seed                 text              another seed draws another sample
 --
--- A photo that observations of any grade give two classes is no example of either; one that also stands in an
+-- A photo of which observations of any grade contradict each other is no example of a class; one that also stands in an
 -- observation outside the catalogue may be; one without a file extension has no address in the bucket; one of whose
 -- observations any holds an excluded photo shows what that one shows, whichever row is judged.
 -- draw orders the photos at random: a polynomial of degree 3 in photo_id over the integers modulo the prime 2^31 - 1,
