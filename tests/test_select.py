@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shroomcurate import show
 from shroomcurate.catalogue import ledger
 from shroomcurate.catalogue.load import LoadOptions, load_csvs
 from shroomcurate.catalogue.server import CATALOGUE, sql_file
@@ -37,6 +38,7 @@ from shroomcurate.select import (
     show_sql,
 )
 from shroomcurate.select.names import Names
+from shroomcurate.terminal import Terminal
 from tests.dumps import (
     AMANITA,
     BOLETUS,
@@ -450,6 +452,34 @@ def test_an_excluded_photo_takes_its_observation_with_it(dump: Dump, select: Any
         _, first = select(None, per_class=2, reserve=0, seed=2)
 
 
+def test_an_earlier_dataset_of_which_nothing_is_here_is_said(
+    dump: Dump, select: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = tmp_path / "ids.txt"
+    ids.write_text("1\n2\n3\n")
+    options = QueryOptions(exclude=(ids,), per_class=6)
+    summary, _ = select(dump, exclude=options.exclude, per_class=6)
+    assert (summary.excluded_ids, summary.excluded_found) == (3, 0)
+    show.query(Terminal(as_json=False, quiet=False), summary, options)
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert "0 of 3 ids are in the catalogue" in said
+    assert "2 classes have fewer than 6 photos" in said
+    ids.write_text("1\n100\n")
+    assert select(None, exclude=(ids,))[0].excluded_found == 1
+
+
+def test_what_the_api_gave_is_not_loaded_again_for_more(
+    dump: Dump, select: Any, tmp_path: Path, database_url: str
+) -> None:
+    (tmp_path / "api" / "pages").mkdir(parents=True)
+    load_csvs(LoadOptions(dump.write(tmp_path / "api" / "dump"), taxa=("Amanita muscaria",)), database_url)
+    for options in ({"quality": "any"}, {"taxa": ("Amanita",)}, {"taxa": ("Nothing",)}):
+        with pytest.raises((StageMissing, NothingMatches)) as error:
+            select(None, **options)
+        assert "shroomcurate load-api --taxon" in error.value.hint
+        assert str(tmp_path) not in error.value.hint
+
+
 def test_a_photo_that_also_stands_in_an_excluded_observation_is_left_out(
     dump: Dump, select: Any, tmp_path: Path
 ) -> None:
@@ -470,6 +500,9 @@ def test_a_photo_that_also_stands_in_an_excluded_observation_is_left_out(
         ("ids.txt", b"12\n12a\n", "line 2: '12a'"),
         ("ids.txt", b"\xff\n", "not UTF-8"),
         ("ids.csv", b"photo_id,x\n1,2\n,3\n", "line 3"),
+        ("ids.csv", b'photo_id,x\n1,"2\n3,4\n', "after line 1: unexpected end"),
+        ("ids.csv", b"photo_id,x\n", "no photo id"),
+        ("ids.txt", b"# none\n", "no photo id"),
         ("ids.parquet", b"PAR1", "photo_id"),
         (".", b"", "no file"),
     ],
@@ -900,6 +933,23 @@ def test_a_photo_that_a_template_gives_twice_is_refused(dump: Dump, select: Any,
         template.write_text(content)
         with pytest.raises(BadOption, match=reason):
             select(None, template=str(template))
+
+
+def test_the_template_of_the_readme_works_when_typed(dump: Dump, select: Any, tmp_path: Path) -> None:
+    for photo in dump.rows["photos"]:
+        photo["width"] = 1000 + photo["photo_id"] % 2 * 48
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    (text,) = re.findall(r"```sql\n(.*?)```", readme, re.DOTALL)
+    assert len(text.splitlines()) <= 12
+    template = tmp_path / "mine.sql"
+    template.write_text(text)
+    options = {"per_class": 2, "reserve": 1, "species": 2, "licenses": "commercial", "seed": 3, "rank": "genus"}
+    summary, rows = select(dump, template=str(template), **options)
+    assert [(count.name, count.wanted, count.reserve) for count in summary.classes] == [
+        ("Amanita", 2, 1),
+        ("Boletus", 1, 0),
+    ]
+    assert all(row["photo_id"] % 2 for row in rows)
 
 
 def test_bundled_templates_are_named_and_listed(dump: Dump, select: Any, tmp_path: Path) -> None:

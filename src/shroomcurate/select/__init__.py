@@ -6,7 +6,7 @@ Reads: the catalogue. Writes: ``selection.parquet``, ``selection.csv``. Resumes:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from shroomcurate.catalogue.server import CATALOGUE, connect, sql_file
@@ -80,10 +80,11 @@ REASONS = {
     "not_selected_by_the_template": "change the template",
 }
 
-#: Sorts stay in memory (three of them at most); compiling a plan costs more than it saves; and how many rows are left
-#: of a CASE is beyond the planner, which would take nested loops over hundreds of thousands of rows.
+#: Dates and degrees come as they were read, whatever the server's settings. Sorts stay in memory (three of them at
+#: most); compiling a plan costs more than it saves; and how many rows are left of a CASE is beyond the planner, which
+#: would take nested loops over hundreds of thousands of rows.
 _SETTINGS = (
-    "SET LOCAL work_mem = '256MB'; SET LOCAL jit = off; SET LOCAL datestyle = 'ISO'; "
+    "SET LOCAL work_mem = '256MB'; SET LOCAL jit = off; SET LOCAL datestyle = 'ISO'; SET LOCAL extra_float_digits = 1; "
     "SET LOCAL enable_nestloop = off; SET LOCAL enable_mergejoin = off;"
 )
 
@@ -112,6 +113,9 @@ class QuerySummary:
     licenses: dict[str, int]
     photos_in_catalogue: int
     left_out: dict[str, int] = field(default_factory=dict)
+    excluded_ids: int = 0
+    excluded_found: int = 0
+    """How many ids ``exclude`` names, and how many of them the catalogue holds, selected otherwise or not."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,7 @@ def query(dataset: Dataset, options: QueryOptions = QueryOptions(), database_url
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")  # a template of the user's own changes nothing
         rows = selected_rows(driver, template, request.values)
         left_out, photos = _left_out(driver, request, rows)
+        excluded = _held(connection, request.values["exclude"])
     if not rows.num_rows:
         raise _nothing(photos, left_out)
     table = with_classes(rows, options.per_class)
@@ -152,7 +157,11 @@ def query(dataset: Dataset, options: QueryOptions = QueryOptions(), database_url
     receipt = Receipt("query", {**_recorded(request), **found, "catalogue": scope.fingerprint, "sql": template.text})
     with dataset.lock("query"):
         _write(dataset, table, receipt)
-    return _summary(table, options, request, found)
+    return replace(
+        _summary(table, options, request, found),
+        excluded_ids=len(request.values["exclude"] or ()),
+        excluded_found=excluded,
+    )
 
 
 def show_sql(options: QueryOptions, database_url: str | None = None) -> str:
@@ -266,6 +275,12 @@ def _left_out(driver: Any, request: _Request, rows: pa.Table) -> tuple[dict[str,
     elif None in counts:
         counts["more_than_needed"] = counts.pop(None) - rows.num_rows
     return {reason: counts.get(reason, 0) for reason in REASONS if reason in counts}, photos
+
+
+def _held(connection: Connection, ids: list[int] | None) -> int:
+    """Return how many of the photo ids the catalogue holds."""
+    held = "SELECT count(DISTINCT photo_id) FROM photos WHERE photo_id = ANY (%s)"
+    return int(connection.exec_driver_sql(held, (ids,)).scalar_one()) if ids else 0
 
 
 def _nothing(photos: int, left_out: Mapping[str, int]) -> NothingMatches:

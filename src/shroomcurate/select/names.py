@@ -97,7 +97,7 @@ def listed_classes(connection: Connection, scope: Scope, file: Path, rank: str) 
         raise NothingMatches(
             f"--names {file}: not in the catalogue:\n  " + "\n  ".join(lines),
             f"Correct the file. What is spelt right may not be loaded: the catalogue holds {scope.loaded} only. "
-            f"More of it: {scope.load_command(['NAME'])}"
+            f"{scope.how_to_load(['NAME'])}"
             if scope.taxa is not None
             else "Correct the file.",
         )
@@ -165,8 +165,8 @@ def branches(connection: Connection, scope: Scope, wanted: tuple[str, ...]) -> l
                 f"--taxon {text!r} is not among the catalogue's taxa"
                 + (f", which holds {scope.loaded} only" if scope.taxa is not None else "")
                 + (f"; the nearest is {nearest}." if nearest else "."),
-                "Check the spelling"
-                + (f", or load it: {scope.load_command([text])}" if scope.taxa is not None else "."),
+                "Check the spelling."
+                + (f" If it was not loaded: {scope.how_to_load([text])}" if scope.taxa is not None else ""),
             )
         if len(taxa) > 1:
             ids = ", ".join(str(taxon.taxon_id) for taxon in taxa)

@@ -139,7 +139,9 @@ def _check(template: Template, table: pa.Table) -> None:
             raise BadOption(f"{template.path}: the SELECT gives rows without {name}.", "Leave such rows out.")
     if len(np.unique(table["photo_id"].to_numpy())) != table.num_rows:
         raise BadOption(
-            f"{template.path}: the SELECT gives a photo twice.", "Select each photo_id once, such as from judged."
+            f"{template.path}: the SELECT gives a photo twice.",
+            "A photo of several observations has several rows in claim: write SELECT DISTINCT ON (photo_id), or "
+            "select from judged (-- include: judged.sql), which holds each photo once.",
         )
 
 
