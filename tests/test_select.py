@@ -20,9 +20,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shroomcurate import show
 from shroomcurate.catalogue import ledger
 from shroomcurate.catalogue.load import LoadOptions, load_csvs
-from shroomcurate.catalogue.server import sql_file
+from shroomcurate.catalogue.server import CATALOGUE, sql_file
 from shroomcurate.dataset import Dataset, read_receipt, read_table
 from shroomcurate.errors import BadOption, NothingMatches, StageMissing
 from shroomcurate.select import (
@@ -36,6 +37,8 @@ from shroomcurate.select import (
     query,
     show_sql,
 )
+from shroomcurate.select.names import Names
+from shroomcurate.terminal import Terminal
 from tests.dumps import (
     AMANITA,
     BOLETUS,
@@ -176,6 +179,22 @@ def test_a_conflict_counts_whatever_the_grade_of_the_observation(
         "without_a_file_extension": 1,
     }
     assert summary.photos_in_catalogue == len(ids) + sum(summary.left_out.values())
+
+
+def test_what_contradicts_at_a_rank_contradicts_below_it_and_an_unknown_taxon_everywhere(
+    dump: Dump, select: Any
+) -> None:
+    for number, taxon in enumerate((BOLETUS, AMANITA, HYBRID, INACTIVE)):
+        dump.observation(900 + number, taxon)
+        dump.photo(100 + number, 900 + number)  # muscaria's photos
+    dump.observation(910, INACTIVE)
+    dump.observation(911, INACTIVE)
+    dump.photo(910, 910)
+    dump.photo(910, 911)
+    for rank in ("species", "genus"):
+        summary, rows = select(dump, per_class=100, rank=rank)
+        assert {row["photo_id"] for row in rows} & {100, 101, 102, 103} == {101}
+        assert (summary.left_out["on_two_classes"], summary.left_out["no_class_at_this_rank"]) == (3, 1)
 
 
 def test_every_observation_of_a_photo_is_named(dump: Dump, select: Any) -> None:
@@ -396,7 +415,8 @@ def test_what_is_wrong_in_a_list_is_named_with_its_line_and_what_to_do(dump: Dum
         ("Qqqq wwww", "line 1: 'Qqqq wwww' is unknown, and nothing is near it"),
         ("Amanita gone", f"inactive .{INACTIVE}."),
         (str(INACTIVE), "inactive"),
-        ("Amanita", "not of rank species but genus"),
+        ("Amanita", "not of rank species but genus: give --rank genus, or --taxon Amanita instead of a list"),
+        ("basidiomycota", "not of rank species but phylum: give --taxon Basidiomycota instead of a list"),
         ("Amanita twice", "names 2 taxa; write the id of the one you mean: 901 or 902"),
         ("123456789", "'123456789' is unknown"),
         ("\n".join(f"Nothing {number}" for number in range(15)), "and 5 more"),
@@ -415,6 +435,43 @@ def test_what_is_wrong_in_a_list_is_named_with_its_line_and_what_to_do(dump: Dum
     names.write_text("902")
     with pytest.raises(NothingMatches, match="class not in the list"):
         select(None, names=names)
+
+
+def test_names_are_found_exactly_before_loosely(dump: Dump, select: Any, tmp_path: Path) -> None:
+    dump.taxon(901, f"48460/47170/47169/{BOLETUS}", "10", "species", "Boletus × edulis")
+    dump.photographed(901, 2, first=900)
+    select(dump)
+    names = tmp_path / "names"
+    for text, wanted in (
+        ("Boletus edulis", {EDULIS}),
+        ("Boletus_edulis", {EDULIS}),
+        ("Boletus × edulis", {901}),
+        ("amanita MUSCARIA", {MUSCARIA}),
+        ("amanita_muscaria", {MUSCARIA}),
+    ):
+        names.write_text(text)
+        _, rows = select(None, names=names)
+        assert {row["class_taxon_id"] for row in rows} == wanted
+    assert {row["class_taxon_id"] for row in select(None, taxa=("amanita MUSCARIA",))[1]} == {MUSCARIA}
+
+
+def test_a_branch_that_is_spelt_wrongly_gets_the_nearest_name(dump: Dump, select: Any) -> None:
+    select(dump)
+    with pytest.raises(NothingMatches, match=r"'Amanitta' is not among .*; the nearest is Amanita"):
+        select(None, taxa=("Amanitta",))
+    for text in ("Amanita\udcff", "Amanita\0"):
+        with pytest.raises(BadOption, match="--taxon"):
+            select(None, taxa=(text,))
+
+
+def test_the_nearest_of_many_names_is_looked_for_among_those_that_begin_alike() -> None:
+    many = [f"Genus{number} species{number}" for number in range(30_000)]
+    names = Names([*many, "Amanita muscaria", "Boletus edulis"])
+    assert names.nearest("Amanita muscarria") == "Amanita muscaria"
+    assert names.nearest("amanitta_muscaria") == "Amanita muscaria"
+    assert names.nearest("Xmanita muscaria") is None
+    assert Names(["Amanita muscaria"]).nearest("Xmanita muscaria") == "Amanita muscaria"
+    assert Names([]).nearest("") is None
 
 
 def test_what_was_not_loaded_is_said_with_the_command_that_loads_it(
@@ -442,7 +499,7 @@ def test_what_was_not_loaded_is_said_with_the_command_that_loads_it(
     assert "--taxon Amanita --taxon Boletus" in unknown.value.hint
     summary, _ = select(None, names=names, rank="genus", taxa=("Amanita muscaria",))
     assert (summary.wanted, summary.left_out["outside_the_taxon"]) == (8, 5)
-    load_csvs(LoadOptions(folder, taxa=(), all_taxa=True, quality="casual", force=True), database_url)
+    load_csvs(LoadOptions(folder, all_taxa=True, quality="casual", force=True), database_url)
     with pytest.raises(StageMissing) as missing:
         select(None)
     assert missing.value.hint.endswith("--all-taxa --quality any")
@@ -469,12 +526,57 @@ def test_an_excluded_photo_takes_its_observation_with_it(dump: Dump, select: Any
         _, first = select(None, per_class=2, reserve=0, seed=2)
 
 
+def test_an_earlier_dataset_of_which_nothing_is_here_is_said(
+    dump: Dump, select: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = tmp_path / "ids.txt"
+    ids.write_text("1\n2\n3\n")
+    options = QueryOptions(exclude=(ids,), per_class=6)
+    summary, _ = select(dump, exclude=options.exclude, per_class=6)
+    assert (summary.excluded_ids, summary.excluded_found) == (3, 0)
+    show.query(Terminal(as_json=False, quiet=False), summary, options)
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert "0 of 3 ids are in the catalogue" in said
+    assert "2 classes have fewer than 6 photos" in said
+    ids.write_text("1\n100\n")
+    assert select(None, exclude=(ids,))[0].excluded_found == 1
+
+
+def test_what_the_api_gave_is_not_loaded_again_for_more(
+    dump: Dump, select: Any, tmp_path: Path, database_url: str
+) -> None:
+    (tmp_path / "api" / "pages").mkdir(parents=True)
+    load_csvs(LoadOptions(dump.write(tmp_path / "api" / "dump"), taxa=("Amanita muscaria",)), database_url)
+    for options in ({"quality": "any"}, {"taxa": ("Amanita",)}, {"taxa": ("Nothing",)}):
+        with pytest.raises((StageMissing, NothingMatches)) as error:
+            select(None, **options)
+        assert "shroomcurate load-api --taxon" in error.value.hint
+        assert str(tmp_path) not in error.value.hint
+
+
+def test_a_photo_that_also_stands_in_an_excluded_observation_is_left_out(
+    dump: Dump, select: Any, tmp_path: Path
+) -> None:
+    dump.observation(110, MUSCARIA)
+    for observation in (100, 110, 101):
+        dump.photo(700, observation)
+    ids = tmp_path / "ids.txt"
+    ids.write_text("100\n")
+    summary, rows = select(dump, exclude=(ids,), per_class=100)
+    assert not {100, 700} & {row["photo_id"] for row in rows}
+    assert 101 in {row["photo_id"] for row in rows}
+    assert (summary.left_out["excluded"], summary.left_out["of_an_excluded_observation"]) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
         ("ids.txt", b"12\n12a\n", "line 2: '12a'"),
         ("ids.txt", b"\xff\n", "not UTF-8"),
         ("ids.csv", b"photo_id,x\n1,2\n,3\n", "line 3"),
+        ("ids.csv", b'photo_id,x\n1,"2\n3,4\n', "after line 1: unexpected end"),
+        ("ids.csv", b"photo_id,x\n", "no photo id"),
+        ("ids.txt", b"# none\n", "no photo id"),
         ("ids.parquet", b"PAR1", "photo_id"),
         (".", b"", "no file"),
     ],
@@ -550,7 +652,7 @@ def catalogues(draw: Any) -> Dump:
     for number in range(observations):
         made.observation(
             number,
-            draw(st.sampled_from([MUSCARIA, MUSCARIA, GUESSOWII, VAGINATA, EDULIS, HYBRID, AMANITA, OAK])),
+            draw(st.sampled_from([MUSCARIA, MUSCARIA, GUESSOWII, VAGINATA, EDULIS, HYBRID, AMANITA, INACTIVE, OAK])),
             quality_grade=draw(st.sampled_from(["research", "research", "research", "needs_id"])),
             latitude=draw(st.sampled_from(["47.5", "-33", "0", ""])),
             longitude=draw(st.sampled_from(["-179", "8", "179.5"])),
@@ -609,7 +711,15 @@ def modelled(dump: Dump, wish: dict[str, Any], excluded: set[int]) -> tuple[list
 
     def class_of(taxon_id: int, rank: str = wish["rank"]) -> int | None:
         line = [*map(int, taxa[taxon_id]["ancestry"].split("/")), taxon_id]
-        return next((each for each in line if taxa[each]["rank"] == rank), None)
+        active = taxa[taxon_id]["active"] == "true"
+        return next((each for each in line if active and taxa[each]["rank"] == rank), None)
+
+    def contradict(found: set[int]) -> bool:
+        ranks = ["species", "genus", "family"]
+        unknown = [taxon for taxon in found if not any(class_of(taxon, rank) for rank in ranks)]
+        at_or_above = ranks[ranks.index(wish["rank"]) :]
+        two = any(len({class_of(taxon, rank) for taxon in found} - {None}) > 1 for rank in at_or_above)
+        return len(found) > 1 and (bool(unknown) or two)
 
     def contradict(rows: list[dict[str, Any]]) -> bool:
         """Two classes at this rank or above it, or a taxon of no class at any rank beside one that has some."""
@@ -625,6 +735,8 @@ def modelled(dump: Dump, wish: dict[str, Any], excluded: set[int]) -> tuple[list
     spoilt = {observation for photo in excluded for observation in standing.get(photo, ())}
     box = [float(edge) for edge in wish["region"].split(",")] if wish["region"] else None
     since, until = wish["since"] and "2020-01-01", wish["until"] and "2020-12-31"
+
+    leaking = {photo for photo, rows in rows_of_photo.items() if spoilt & {row["observation_uuid"] for row in rows}}
 
     def reason(row: dict[str, Any], conflict: bool, elsewhere: bool) -> tuple[int, str]:
         here = row["latitude"] and box and box[1] <= float(row["latitude"]) <= box[3]
@@ -643,7 +755,7 @@ def modelled(dump: Dump, wish: dict[str, Any], excluded: set[int]) -> tuple[list
             ((since or until) and not day, "without_a_date"),
             ((since and day < since) or (until and day > until), "outside_the_dates"),
             (row["photo_id"] in excluded, "excluded"),
-            (not spoilt.isdisjoint(standing[row["photo_id"]]), "of_an_excluded_observation"),
+            (row["photo_id"] in leaking, "of_an_excluded_observation"),
         ]
         return next(((step, name) for step, (holds, name) in enumerate(asked) if holds), (len(asked), ""))
 
@@ -653,7 +765,7 @@ def modelled(dump: Dump, wish: dict[str, Any], excluded: set[int]) -> tuple[list
         inside = [row for row in rows if row["taxon_id"] != OAK]
         if not inside:
             continue
-        conflict, elsewhere = contradict(inside), len(inside) < len(rows)
+        conflict, elsewhere = contradict({row["taxon_id"] for row in inside}), len(inside) < len(rows)
         best = min(inside, key=lambda row: (-reason(row, conflict, elsewhere)[0], row["observation_uuid"]))
         if why := reason(best, conflict, elsewhere)[1]:
             left_out[why] += 1
@@ -819,6 +931,68 @@ def test_a_template_of_the_users_own_is_used_and_checked(dump: Dump, select: Any
     assert select(None)[0].photos_in_catalogue == 16
 
 
+ONCE = """SELECT photo_id, photo_uuid, observation_uuid, observer_id, taxon_id, 'x' AS taxon_name, 'x' AS class_name,
+                 species_id AS class_taxon_id, 1 AS rank_in_class, extension, license, 'x%' AS attribution,
+                 latitude, longitude, observed_on FROM claim"""
+
+
+def test_an_option_that_a_template_would_ignore_is_refused_and_the_receipt_names_what_was_used(
+    dump: Dump, select: Any, tmp_path: Path
+) -> None:
+    select(dump)
+    template, other = tmp_path / "mine.sql", tmp_path / "other"
+    other.write_text("100\n")
+    template.write_text(
+        f"-- :since date the first day\n-- :seed text declared, and not used\n{ONCE} WHERE :since IS NOT NULL"
+    )
+    for options, parameter in (
+        ({"licenses": "commercial"}, ":licenses"),
+        ({"seed": 1}, ":seed"),
+        ({"reserve": 0}, ":reserve"),
+        ({"region": "conus"}, ":west, :south, :east, :north"),
+        ({"taxa": ("Amanita",)}, ":taxa"),
+        ({"exclude": (other,)}, ":exclude"),
+        ({"names": other}, ":classes"),
+    ):
+        option = next(iter(options)).replace("taxa", "taxon")
+        for ask in (
+            lambda o=options: select(None, template=str(template), **o),
+            lambda o=options: show_sql(QueryOptions(template=str(template), **o)),
+        ):
+            with pytest.raises(BadOption, match=f"--{option} would be ignored: {template} .*{parameter}"):
+                ask()
+    select(None, template=str(template), since="2020", per_class=3)
+    receipt = read_receipt(tmp_path / "dataset" / "selection.parquet")
+    assert receipt is not None
+    used = set(receipt.options) - {"photos_in_catalogue", "left_out", "catalogue", "sql"}
+    assert used == {"since", "per_class"}
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["TO STDOUT; COMMIT; DROP SCHEMA {schema} CASCADE; COPY (SELECT 1", "TO PROGRAM 'cat > {file}'; COPY (SELECT 1"],
+)
+def test_a_template_does_not_break_out_of_its_transaction(dump: Dump, select: Any, tmp_path: Path, where: str) -> None:
+    select(dump)
+    template, file = tmp_path / "mine.sql", tmp_path / "made"
+    template.write_text("SELECT 1) " + where.format(schema=CATALOGUE, file=file))
+    with pytest.raises(BadOption, match="PostgreSQL refuses it"):
+        select(None, template=str(template))
+    assert select(None)[0].photos_in_catalogue == 16
+    assert not file.exists()
+
+
+def test_comments_are_taken_as_psql_takes_them(dump: Dump, select: Any, tmp_path: Path) -> None:
+    select(dump)
+    template = tmp_path / "mine.sql"
+    template.write_text(f"/* a /* b */ :foo */ {ONCE} WHERE 'a;--b' <> ''; -- the end; of it\n/* and ; more */\n")
+    assert len(select(None, template=str(template))[1]) == 16
+    for content in ("SELECT 1 /* a", "SELECT 1 /* a /* b */", "SELECT 1; SELECT 2", "-- nothing", "SELECT :chosen"):
+        template.write_text(content)
+        with pytest.raises(BadOption):
+            select(None, template=str(template))
+
+
 def test_a_template_of_the_users_own_may_use_the_shared_parts(dump: Dump, select: Any, tmp_path: Path) -> None:
     for photo in dump.rows["photos"][:3]:
         photo["width"] = 100
@@ -833,10 +1007,7 @@ def test_a_template_of_the_users_own_may_use_the_shared_parts(dump: Dump, select
 def test_a_photo_that_a_template_gives_twice_is_refused(dump: Dump, select: Any, tmp_path: Path) -> None:
     select(dump)
     template = tmp_path / "twice.sql"
-    once = """SELECT photo_id, photo_uuid, observation_uuid, observer_id, taxon_id, 'x' AS taxon_name,
-              'x' AS class_name,
-              species_id AS class_taxon_id, 1 AS rank_in_class, extension, license, 'x%' AS attribution,
-              latitude, longitude, observed_on FROM claim"""
+    once = ONCE
     template.write_text(once)
     assert {row["attribution"] for row in select(None, template=str(template))[1]} == {"x%"}
     for content, reason in (
@@ -847,6 +1018,23 @@ def test_a_photo_that_a_template_gives_twice_is_refused(dump: Dump, select: Any,
         template.write_text(content)
         with pytest.raises(BadOption, match=reason):
             select(None, template=str(template))
+
+
+def test_the_template_of_the_readme_works_when_typed(dump: Dump, select: Any, tmp_path: Path) -> None:
+    for photo in dump.rows["photos"]:
+        photo["width"] = 1000 + photo["photo_id"] % 2 * 48
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    (text,) = re.findall(r"```sql\n(.*?)```", readme, re.DOTALL)
+    assert len(text.splitlines()) <= 12
+    template = tmp_path / "mine.sql"
+    template.write_text(text)
+    options = {"per_class": 2, "reserve": 1, "species": 2, "licenses": "commercial", "seed": 3, "rank": "genus"}
+    summary, rows = select(dump, template=str(template), **options)
+    assert [(count.name, count.wanted, count.reserve) for count in summary.classes] == [
+        ("Amanita", 2, 1),
+        ("Boletus", 1, 0),
+    ]
+    assert all(row["photo_id"] % 2 for row in rows)
 
 
 def test_bundled_templates_are_named_and_listed(dump: Dump, select: Any, tmp_path: Path) -> None:

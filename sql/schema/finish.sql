@@ -33,8 +33,8 @@ FROM taxon_class
 GROUP BY taxon_id;
 
 -- several: photos that stand in several rows, of photos or, should the dump have an observation twice, of those; their
--- observations, and the ranks at which these contradict each other: two classes there or above, or a taxon without any
--- class (an inactive one) beside one that has some.
+-- observations, and the ranks at which these contradict each other. What is of two genera is of two species, whether
+-- or not both are named; and of a taxon without any class, such as an inactive one, nobody knows what it shows.
 CREATE TEMPORARY TABLE twice ON COMMIT DROP AS
 SELECT observation_uuid FROM observations GROUP BY observation_uuid HAVING count(*) > 1;
 ANALYZE twice;
@@ -48,25 +48,30 @@ ANALYZE row_of_several;
 
 CREATE TABLE several AS
 SELECT photo_id,
-       array_agg(DISTINCT observation_uuid) AS observations,
-       array_remove(ARRAY[
-           CASE WHEN bool_or(unplaced) <> bool_and(unplaced) OR min(family_id) <> max(family_id)
-                  OR min(genus_id) <> max(genus_id) OR min(species_id) <> max(species_id) THEN 'species' END,
-           CASE WHEN bool_or(unplaced) <> bool_and(unplaced) OR min(family_id) <> max(family_id)
-                  OR min(genus_id) <> max(genus_id) THEN 'genus' END,
-           CASE WHEN bool_or(unplaced) <> bool_and(unplaced) OR min(family_id) <> max(family_id) THEN 'family' END],
-           NULL) AS conflict
-FROM (SELECT photo_id, observation_uuid, species_id, genus_id, family_id, place.taxon_id IS NULL AS unplaced
-      FROM row_of_several
-      JOIN observations USING (observation_uuid)
-      LEFT JOIN taxon_place AS place USING (taxon_id)) AS placed
-GROUP BY photo_id;
+       observations,
+       CASE WHEN unknown OR families THEN ARRAY['species', 'genus', 'family']
+            WHEN genera THEN ARRAY['species', 'genus']
+            WHEN species THEN ARRAY['species']
+            ELSE CAST(ARRAY[] AS text[]) END AS conflict
+FROM (
+    SELECT photo_id,
+           array_agg(DISTINCT observation_uuid) AS observations,
+           min(species_id) <> max(species_id) AS species,
+           min(genus_id) <> max(genus_id) AS genera,
+           min(family_id) <> max(family_id) AS families,
+           bool_or(class.taxon_id IS NULL)
+               AND min(coalesce(observations.taxon_id, -1)) <> max(coalesce(observations.taxon_id, -1)) AS unknown
+    FROM row_of_several
+    JOIN observations USING (observation_uuid)
+    LEFT JOIN taxon_place AS class ON class.taxon_id = observations.taxon_id
+    GROUP BY photo_id
+) AS compared;
 
 -- claim: what each observation says of each photo, one row for each row of `photos`: the join that every query needs.
 --   species_id, genus_id, family_id   the class at each rank; NULL: none
 --   elsewhere   the photo stands in an observation outside the catalogue as well
 --   repeated    the photo stands in several rows
---   conflict    the ranks at which its rows give it two classes; NULL for nearly all
+--   conflict    the ranks at which its rows contradict each other; NULL for nearly all
 CREATE VIEW claim AS
 SELECT photos.photo_id,
        photos.photo_uuid,

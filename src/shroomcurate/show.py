@@ -114,7 +114,7 @@ def query(terminal: Terminal, summary: QuerySummary, options: QueryOptions) -> N
     """Show the classes, the licences, and why the other photos were left out."""
     rows = [(count.name, count.wanted, count.reserve) for count in summary.classes]
     terminal.table("Selected", ("class", "photos", "reserve"), _shortened(rows))
-    terminal.counts("Licences", ("licence", "photos"), summary.licenses)
+    terminal.counts("Licences", ("licence", "photos and reserve"), summary.licenses)
     title = f"Left out, of {summary.photos_in_catalogue:,} photos in the catalogue"
     terminal.counts(title, ("because", "photos"), summary.left_out)
     terminal.say(f"\n{len(summary.classes):,} classes, {summary.wanted:,} photos, {summary.reserve:,} in reserve.")
@@ -122,9 +122,13 @@ def query(terminal: Terminal, summary: QuerySummary, options: QueryOptions) -> N
         terminal.warn(f"You asked for {options.species:,} classes; the catalogue has no more.")
     if summary.without_photos:
         some = ", ".join(summary.without_photos[:5]) + (", …" if len(summary.without_photos) > 5 else "")
-        terminal.warn(f"{len(summary.without_photos):,} classes of the list have too few photos, or none: {some}")
+        classes = "1 class" if len(summary.without_photos) == 1 else f"{len(summary.without_photos):,} classes"
+        terminal.warn(f"Of the list, {classes} without photos or with too few: {some}")
     if summary.short:
-        terminal.warn(f"{len(summary.short):,} classes have fewer than {options.per_class:,} photos in all.")
+        classes = "1 class has" if len(summary.short) == 1 else f"{len(summary.short):,} classes have"
+        terminal.warn(f"{classes} fewer than {options.per_class:,} photos in all.")
+    if summary.excluded_ids and not summary.excluded_found:
+        terminal.warn(f"--exclude left nothing out: 0 of {summary.excluded_ids:,} ids are in the catalogue.")
     if options.quality != "research":
         terminal.warn("Observations that are not of research grade are here: nobody has confirmed what they show.")
     terminal.result(summary)

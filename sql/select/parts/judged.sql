@@ -15,8 +15,9 @@
 -- :max_per_observer     bigint            photos of one observer in one class at most; NULL for all
 -- :seed                 text              another seed draws another sample
 --
--- A photo that observations of any grade give two classes is no example of either; one that also stands in an
--- observation outside the catalogue may be; one without a file extension has no address in the bucket.
+-- A photo of which observations of any grade contradict each other is no example of a class; one that also stands in an
+-- observation outside the catalogue may be; one without a file extension has no address in the bucket; one of whose
+-- observations any holds an excluded photo shows what that one shows, whichever row is judged.
 -- draw orders the photos at random: a polynomial of degree 3 in photo_id over the integers modulo the prime 2^31 - 1,
 -- its coefficients taken from the seed (Wegman and Carter, doi.org/10.1016/0022-0000(81)90033-7: any four photos are
 -- drawn independently). Plain arithmetic gives the same order on every platform, version and collation.
@@ -43,12 +44,9 @@ weighed AS NOT MATERIALIZED (
                WHEN (:since IS NOT NULL OR :until IS NOT NULL) AND observed_on IS NULL THEN 'without_a_date'
                WHEN observed_on < :since OR observed_on > :until THEN 'outside_the_dates'
                WHEN photo_id = ANY (:exclude) THEN 'excluded'
-               WHEN :exclude IS NOT NULL AND (
-                   observation_uuid IN (SELECT observation_uuid FROM claim WHERE photo_id = ANY (:exclude))
-                   OR repeated AND photo_id IN (
-                       SELECT several.photo_id
-                       FROM several CROSS JOIN LATERAL unnest(several.observations) AS other
-                       WHERE other IN (SELECT observation_uuid FROM claim WHERE photo_id = ANY (:exclude))))
+               WHEN :exclude IS NOT NULL AND photo_id IN (
+                   SELECT photo_id FROM photos WHERE observation_uuid IN (
+                       SELECT observation_uuid FROM photos WHERE photo_id = ANY (:exclude)))
                    THEN 'of_an_excluded_observation'
            END AS reason
     FROM (SELECT *, CASE :rank WHEN 'species' THEN species_id

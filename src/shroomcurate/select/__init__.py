@@ -6,7 +6,7 @@ Reads: the catalogue. Writes: ``selection.parquet``, ``selection.csv``. Resumes:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from shroomcurate.catalogue.server import CATALOGUE, connect, sql_file
@@ -17,6 +17,7 @@ from shroomcurate.select.names import branches, listed_classes
 from shroomcurate.select.options import (
     LICENSE_PROFILES,
     LICENSES,
+    PARAMETERS_OF,
     QueryOptions,
     accepted_licenses,
     box,
@@ -79,11 +80,11 @@ REASONS = {
     "not_selected_by_the_template": "change the template",
 }
 
-#: Sorts stay in memory (three of them at most); compiling a plan costs more than it saves; and how many rows are left
-#: of a CASE is beyond the planner, which would take nested loops over hundreds of thousands of rows.
+#: Dates and degrees come as they were read, whatever the server's settings. Sorts stay in memory (three of them at
+#: most); compiling a plan costs more than it saves; and how many rows are left of a CASE is beyond the planner, which
+#: would take nested loops over hundreds of thousands of rows.
 _SETTINGS = (
-    "SET LOCAL work_mem = '256MB'; SET LOCAL jit = off; SET LOCAL datestyle = 'ISO'; "
-    "SET LOCAL extra_float_digits = 1; "
+    "SET LOCAL work_mem = '256MB'; SET LOCAL jit = off; SET LOCAL datestyle = 'ISO'; SET LOCAL extra_float_digits = 1; "
     "SET LOCAL enable_nestloop = off; SET LOCAL enable_mergejoin = off;"
 )
 
@@ -112,6 +113,9 @@ class QuerySummary:
     licenses: dict[str, int]
     photos_in_catalogue: int
     left_out: dict[str, int] = field(default_factory=dict)
+    excluded_ids: int = 0
+    excluded_found: int = 0
+    """How many ids ``exclude`` names, and how many of them the catalogue holds, selected otherwise or not."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +137,9 @@ def query(dataset: Dataset, options: QueryOptions = QueryOptions(), database_url
     NothingMatches
         No photo fulfils the options, or a taxon is unknown.
     BadOption
-        A file is not what it should be, or the template is refused by PostgreSQL.
+        A file is not what it should be, the template does not heed an option, or PostgreSQL refuses it.
     """
-    template = chosen_template(options.template, names=options.names is not None)
-    _refuse_unused(options, template)
+    template = _template(options)
     with dataset.lock("query"), connect(database_url, "query") as engine, engine.connect() as connection:
         scope = read_scope(connection)
         request = _request(connection, scope, options, template)
@@ -146,6 +149,7 @@ def query(dataset: Dataset, options: QueryOptions = QueryOptions(), database_url
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")  # a template of the user's own changes nothing
         rows = selected_rows(driver, template, request.values)
         left_out, photos = _left_out(driver, request, rows)
+        excluded = _held(connection, request.values["exclude"])
     if not rows.num_rows:
         raise _nothing(photos, left_out)
     table = with_classes(rows, options.per_class)
@@ -153,7 +157,11 @@ def query(dataset: Dataset, options: QueryOptions = QueryOptions(), database_url
     receipt = Receipt("query", {**_recorded(request), **found, "catalogue": scope.fingerprint, "sql": template.text})
     with dataset.lock("query"):
         _write(dataset, table, receipt)
-    return _summary(table, options, request, found)
+    return replace(
+        _summary(table, options, request, found),
+        excluded_ids=len(request.values["exclude"] or ()),
+        excluded_found=excluded,
+    )
 
 
 def show_sql(options: QueryOptions, database_url: str | None = None) -> str:
@@ -161,14 +169,13 @@ def show_sql(options: QueryOptions, database_url: str | None = None) -> str:
 
     Names and taxa are looked up in the catalogue; without them no database is needed.
     """
-    template = chosen_template(options.template, names=options.names is not None)
+    template = _template(options)
     if options.names or options.taxa:
         with connect(database_url, "query") as engine, engine.connect() as connection:
             values = _request(connection, read_scope(connection), options, template).values
     else:
         values = _values(options)
     variables = dict.fromkeys([*psql_variables(_tally(), values), *psql_variables(template, values)])
-    body = template.text.rstrip().rstrip(";")
     return "\n".join(
         [
             "BEGIN ISOLATION LEVEL REPEATABLE READ;",
@@ -178,7 +185,7 @@ def show_sql(options: QueryOptions, database_url: str | None = None) -> str:
             "",
             _tally().text.rstrip(),
             "",
-            f"{body}\n;",
+            f"{template.statement}\n;",
             "COMMIT;",
         ]
     )
@@ -189,26 +196,19 @@ def list_templates() -> list[Template]:
     return bundled()
 
 
-#: The parameters that an option sets.
-_SET_BY = {
-    "names": ("classes",),
-    "region": ("west", "south", "east", "north"),
-}
-
-
-def _refuse_unused(options: QueryOptions, template: Template) -> None:
-    """Refuse an option that the template does not heed: the dataset would not be what was asked for."""
-    if template.is_bundled:
-        return
-    plain = QueryOptions()
-    for name in (each.name for each in fields(options) if each.name not in ("template", "per_class")):
-        needed = _SET_BY.get(name, (name,))
-        if getattr(options, name) != getattr(plain, name) and not set(needed) <= set(template.used()):
-            option = name.replace("_", "-")
+def _template(options: QueryOptions) -> Template:
+    """Return the template of the options. It must heed them all: who asks for a licence gets no other one."""
+    template = chosen_template(options.template, names=options.names is not None)
+    used = template.used()
+    for name, parameters in PARAMETERS_OF.items():
+        missing = [f":{parameter}" for parameter in parameters if parameter not in used]
+        if missing and getattr(options, name) != getattr(QueryOptions, name):
+            option = "--taxon" if name == "taxa" else f"--{name.replace('_', '-')}"
             raise BadOption(
-                f"{template.path} does not use {' and '.join(f':{each}' for each in needed)}, which --{option} sets.",
-                f"Use it in the SELECT, or leave --{option} away.",
+                f"{option} would be ignored: {template.path} does not use {', '.join(missing)}.",
+                f"Leave {option} away, or use {', '.join(missing)} in the template.",
             )
+    return template
 
 
 def _tally() -> Template:
@@ -251,12 +251,10 @@ def _values(options: QueryOptions) -> dict[str, Any]:
 
 
 def _recorded(request: _Request) -> dict[str, Any]:
-    """Return the values for the receipt; of a quarter of a million excluded ids, their number and hash."""
+    """Return the values used, for the receipt; of a quarter of a million excluded ids, their number and hash."""
     import hashlib
 
-    used = request.template.used()
-    values = {name: value for name, value in request.values.items() if request.template.is_bundled or name in used}
-    values["per_class"] = request.values["per_class"]  # what parts the wanted from the reserve, whatever the template
+    values = {name: request.values[name] for name in request.values if name in ("per_class", *request.template.used())}
     if (ids := values.get("exclude")) is not None:
         digest = hashlib.sha256("\n".join(map(str, ids)).encode()).hexdigest()
         values["exclude"] = {"photos": len(ids), "sha256": digest}
@@ -277,6 +275,12 @@ def _left_out(driver: Any, request: _Request, rows: pa.Table) -> tuple[dict[str,
     elif None in counts:
         counts["more_than_needed"] = counts.pop(None) - rows.num_rows
     return {reason: counts.get(reason, 0) for reason in REASONS if reason in counts}, photos
+
+
+def _held(connection: Connection, ids: list[int] | None) -> int:
+    """Return how many of the photo ids the catalogue holds."""
+    held = "SELECT count(DISTINCT photo_id) FROM photos WHERE photo_id = ANY (%s)"
+    return int(connection.exec_driver_sql(held, (ids,)).scalar_one()) if ids else 0
 
 
 def _nothing(photos: int, left_out: Mapping[str, int]) -> NothingMatches:

@@ -24,7 +24,10 @@ def excluded_photos(files: Iterable[Path]) -> list[int] | None:
     """
     ids: set[int] | None = None
     for file in files:
-        ids = (ids or set()) | set(_ids(file))
+        own = _ids(file)
+        if not own:
+            raise BadOption(f"--exclude {file} holds no photo id.", _HINT)
+        ids = (ids or set()) | set(own)
     return None if ids is None else sorted(ids)
 
 
@@ -42,9 +45,12 @@ def _ids(file: Path) -> list[int]:
     except UnicodeDecodeError as error:
         raise BadOption(f"--exclude {path} is not UTF-8 text: {error}", _HINT) from error
     first = text.split("\n", 1)[0].strip()
-    if "photo_id" in next(csv.reader([first]), []):
-        rows = csv.DictReader(io.StringIO(text, newline=""))
-        return [_id(path, rows.line_num, row["photo_id"] or "") for row in rows]
+    if "photo_id" in first.replace('"', "").split(","):
+        rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        try:
+            return [_id(path, rows.line_num, row["photo_id"] or "") for row in rows]
+        except csv.Error as error:
+            raise BadOption(f"--exclude {path}, after line {rows.line_num}: {error}", _HINT) from error
     lines = ((number, line.split("#")[0].strip()) for number, line in enumerate(text.split("\n"), 1))
     return [_id(path, number, line) for number, line in lines if line]
 

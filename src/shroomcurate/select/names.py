@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from shroomcurate.errors import NothingMatches
-from shroomcurate.names_file import read_names
+from shroomcurate.errors import BadOption, NothingMatches
+from shroomcurate.names_file import Entry, read_names
+from shroomcurate.select.options import RANKS
 from shroomcurate.select.scope import Scope
 
 if TYPE_CHECKING:
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 
 #: So many unknown names are listed with their nearest one; further ones are counted.
 _LISTED = 10
+
+#: Below so many names, all are compared with a misspelt one that begins like none near it: a tenth of a second.
+_FEW = 20_000
 
 
 class Taxon(NamedTuple):
@@ -27,6 +33,30 @@ class Taxon(NamedTuple):
     rank: str
     active: bool
     ancestry: str | None
+
+
+class Names:
+    """Names to find the nearest one of: in a large catalogue only of those that begin alike."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names: dict[str, str] = {}
+        """As :func:`_key` and small letters make it -> the name."""
+        self.alike: dict[str, list[str]] = {}
+        for name in names:
+            folded = _key(name).casefold()
+            if folded not in self.names:
+                self.names[folded] = name
+                for beginning in {folded[:3], folded.split("_")[0]}:
+                    self.alike.setdefault(beginning, []).append(folded)
+
+    def nearest(self, text: str) -> str | None:
+        """Return the name nearest to a text, if any is near."""
+        folded = _key(text).casefold()
+        alike = [*self.alike.get(folded.split("_")[0], []), *self.alike.get(folded[:3], [])]
+        near = difflib.get_close_matches(folded, alike, n=1)
+        if not near and len(self.names) < _FEW:
+            near = difflib.get_close_matches(folded, self.names, n=1)
+        return self.names[near[0]] if near else None
 
 
 def listed_classes(connection: Connection, scope: Scope, file: Path, rank: str) -> dict[int, str]:
@@ -43,49 +73,72 @@ def listed_classes(connection: Connection, scope: Scope, file: Path, rank: str) 
     """
     entries = read_names(file, "--names")
     taxa = _taxa(connection, "rank = %s", rank)
-    by_name: dict[str, list[Taxon]] = {}
-    for taxon in taxa:
-        by_name.setdefault(_key(taxon.name), []).append(taxon)
-    by_id = {str(taxon.taxon_id): taxon for taxon in taxa}
+    known = _Known(taxa)
     classes: dict[int, str] = {}
-    refused: list[str] = []
+    refused: list[tuple[Entry, list[Taxon]]] = []
     for entry in entries:
-        own = [by_id[entry.text]] if entry.text in by_id else by_name.get(_key(entry.text), [])
+        own = known.find(entry.text)
         active = [taxon for taxon in own if taxon.active]
         if len(active) == 1:
             scope.require_branch(
                 f"--names {file}, line {entry.line}", active[0].taxon_id, active[0].name, active[0].ancestry
             )
             classes[active[0].taxon_id] = active[0].name
-        elif len(refused) <= _LISTED:
-            refused.append(f"line {entry.line}: {entry.text!r} {_why(connection, entry.text, own, by_name, rank)}")
         else:
-            refused.append("")
+            refused.append((entry, own))
     if refused:
-        more = f"\n  and {len(refused) - _LISTED:,} more" if len(refused) > _LISTED else ""
+        near = Names(taxon.name for taxon in taxa if taxon.active)
+        lines = [
+            f"line {entry.line}: {entry.text!r} {_why(connection, entry.text, own, near, rank)}"
+            for entry, own in refused[:_LISTED]
+        ]
+        if len(refused) > _LISTED:
+            lines.append(f"and {len(refused) - _LISTED:,} more")
         raise NothingMatches(
-            f"--names {file}: not in the catalogue:\n  " + "\n  ".join(refused[:_LISTED]) + more,
+            f"--names {file}: not in the catalogue:\n  " + "\n  ".join(lines),
             f"Correct the file. What is spelt right may not be loaded: the catalogue holds {scope.loaded} only. "
-            f"More of it: {scope.load_command(['NAME'])}"
+            f"{scope.how_to_load(['NAME'])}"
             if scope.taxa is not None
             else "Correct the file.",
         )
     return classes
 
 
-def _why(connection: Connection, text: str, own: list[Taxon], names: dict[str, list[Taxon]], rank: str) -> str:
+class _Known:
+    """The taxa of a rank by what a person may write for them."""
+
+    def __init__(self, taxa: Iterable[Taxon]) -> None:
+        self.forms: list[dict[str, list[Taxon]]] = [{}, {}, {}]
+        """By name, by folder form, and by that in small letters."""
+        self.by_id: dict[str, Taxon] = {}
+        for taxon in taxa:
+            self.by_id[str(taxon.taxon_id)] = taxon
+            key = _key(taxon.name)
+            for form, name in zip(self.forms, (taxon.name, key, key.casefold()), strict=True):
+                form.setdefault(name, []).append(taxon)
+
+    def find(self, text: str) -> list[Taxon]:
+        """Return the taxa that a text names: the closest form that any has."""
+        if text in self.by_id:
+            return [self.by_id[text]]
+        key = _key(text)
+        names, keys, folded = self.forms
+        return names.get(text) or names.get(text.replace("_", " ")) or keys.get(key) or folded.get(key.casefold()) or []
+
+
+def _why(connection: Connection, text: str, own: list[Taxon], near: Names, rank: str) -> str:
     """Return what is wrong with an entry, as the end of a sentence that begins with it."""
     active = [str(taxon.taxon_id) for taxon in own if taxon.active]
     if active:
         return f"names {len(active)} taxa; write the id of the one you mean: {' or '.join(active)}"
     if own:
         return f"is inactive ({own[0].taxon_id}): iNaturalist has replaced it, by what the dump does not say"
-    elsewhere = _named(connection, text)
-    if elsewhere:
-        return f"is not of rank {rank} but {elsewhere[0].rank}"
-    known = {key: taxa[0].name for key, taxa in names.items() if any(taxon.active for taxon in taxa)}
-    near = difflib.get_close_matches(_key(text), known, n=1)
-    return f"is unknown; the nearest is {known[near[0]]}" if near else "is unknown, and nothing is near it"
+    if elsewhere := _named(connection, text):
+        other = elsewhere[0]
+        instead = f"give --rank {other.rank}, or " if other.rank in RANKS else "give "
+        return f"is not of rank {rank} but {other.rank}: {instead}--taxon {shlex.quote(other.name)} instead of a list"
+    nearest = near.nearest(text)
+    return f"is unknown; the nearest is {nearest}" if nearest else "is unknown, and nothing is near it"
 
 
 def branches(connection: Connection, scope: Scope, wanted: tuple[str, ...]) -> list[int] | None:
@@ -97,17 +150,23 @@ def branches(connection: Connection, scope: Scope, wanted: tuple[str, ...]) -> l
         A taxon is unknown, or several have the name.
     StageMissing
         A taxon lies outside of what was loaded.
+    BadOption
+        A name holds control characters, or bytes that are not UTF-8.
     """
     found = []
     for text in wanted:
+        if not text.isprintable():
+            raise BadOption(f"--taxon {text!r} holds what is no letter.", "Give a scientific name or a taxon id.")
         taxa = _named(connection, unicodedata.normalize("NFC", " ".join(text.split())))
         taxa = [taxon for taxon in taxa if taxon.active] or taxa
         if not taxa:
+            nearest = Names(taxon.name for taxon in _taxa(connection, "active = %s", True)).nearest(text)
             raise NothingMatches(
                 f"--taxon {text!r} is not among the catalogue's taxa"
-                + (f", which holds {scope.loaded} only." if scope.taxa is not None else "."),
-                "Check the spelling"
-                + (f", or load it: {scope.load_command([text])}" if scope.taxa is not None else "."),
+                + (f", which holds {scope.loaded} only" if scope.taxa is not None else "")
+                + (f"; the nearest is {nearest}." if nearest else "."),
+                "Check the spelling."
+                + (f" If it was not loaded: {scope.how_to_load([text])}" if scope.taxa is not None else ""),
             )
         if len(taxa) > 1:
             ids = ", ".join(str(taxon.taxon_id) for taxon in taxa)
@@ -123,7 +182,10 @@ def branches(connection: Connection, scope: Scope, wanted: tuple[str, ...]) -> l
 def _named(connection: Connection, text: str) -> list[Taxon]:
     if re.fullmatch(r"[0-9]{1,18}", text):
         return _taxa(connection, "taxon_id = %s", int(text))
-    return _taxa(connection, "name = ANY (%s)", [text, text.replace("_", " ")])
+    forms = [text, text.replace("_", " ")]
+    return _taxa(connection, "name = ANY (%s)", forms) or _taxa(
+        connection, "lower(name) = ANY (%s)", [form.lower() for form in forms]
+    )
 
 
 def _taxa(connection: Connection, condition: str, value: object) -> list[Taxon]:

@@ -25,6 +25,26 @@ QUALITIES = ("research", "needs_id", "casual", "any")
 #: (24.52), West Quoddy Head (-66.95) and the Northwest Angle (49.38). It holds parts of Canada and Mexico, too.
 CONUS = (-124.74, 24.52, -66.94, 49.39)
 
+#: Field of :class:`QueryOptions` -> the parameters by which a template heeds it. ``per_class`` is not here: whatever
+#: the template, it is what parts the photos wanted from the reserve.
+PARAMETERS_OF = {
+    "species": ("species",),
+    "reserve": ("reserve",),
+    "rank": ("rank",),
+    "licenses": ("licenses",),
+    "min_per_class": ("min_per_class",),
+    "max_per_observation": ("max_per_observation",),
+    "max_per_observer": ("max_per_observer",),
+    "seed": ("seed",),
+    "names": ("classes",),
+    "taxa": ("taxa",),
+    "quality": ("quality",),
+    "region": ("west", "south", "east", "north"),
+    "since": ("since",),
+    "until": ("until",),
+    "exclude": ("exclude",),
+}
+
 #: More than any catalogue holds, and a sum of two is still a number for PostgreSQL.
 _MOST = 1_000_000_000
 

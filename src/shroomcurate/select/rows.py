@@ -72,11 +72,11 @@ def selected_rows(driver: Any, template: Template, values: Mapping[str, Any]) ->
     import pyarrow as pa
 
     cursor = psycopg.ClientCursor(driver)
-    used = {name: values[name] for name in template.used()}
     try:
-        statement = cursor.mogrify(template.bound(), used) if used else template.bound()
-        _refuse_more_than_a_select(driver, statement)
-        with driver.cursor().copy(f"COPY (\n{statement}\n) TO STDOUT (FORMAT csv, HEADER)") as copy:
+        statement = cursor.mogrify(template.bound(), {name: values[name] for name in template.used()} or None)
+        select = statement.encode(driver.info.encoding)
+        _prepare(driver, select)
+        with cursor.copy(b"COPY (\n%b\n) TO STDOUT (FORMAT csv, HEADER)" % select) as copy:
             content = b"".join(copy)
     except (psycopg.OperationalError, psycopg.errors.InsufficientPrivilege):
         raise  # the server's troubles are not the template's
@@ -90,20 +90,17 @@ def selected_rows(driver: Any, template: Template, values: Mapping[str, Any]) ->
     return table
 
 
-def _refuse_more_than_a_select(driver: Any, statement: str) -> None:
-    """Let the server parse the statement by itself: what would end COPY's parentheses and go on is no statement then.
+def _prepare(driver: Any, select: bytes) -> None:
+    """Have PostgreSQL parse a template alone, as one statement, before it is put in brackets.
 
-    The text is a user's own, and COPY (…) TO PROGRAM runs commands on the server.
+    A text such as ``SELECT 1) TO STDOUT; COMMIT; DROP …; COPY (SELECT 1`` is sound only in COPY's brackets, where it
+    would end the transaction that keeps a template from changing anything.
     """
     import psycopg
 
-    result = driver.pgconn.prepare(b"", statement.encode())
+    result = driver.pgconn.prepare(b"", select)
     if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
-        raise psycopg.errors.lookup(result.error_field(psycopg.pq.DiagnosticField.SQLSTATE).decode())(
-            result.error_field(psycopg.pq.DiagnosticField.MESSAGE_PRIMARY).decode()
-        )
-    if driver.pgconn.describe_prepared(b"").nfields == 0:
-        raise psycopg.errors.SyntaxError("it is no SELECT")
+        raise psycopg.errors.error_from_result(result, driver.info.encoding)
 
 
 def _read(template: Template, content: bytes) -> pa.Table:
@@ -142,7 +139,9 @@ def _check(template: Template, table: pa.Table) -> None:
             raise BadOption(f"{template.path}: the SELECT gives rows without {name}.", "Leave such rows out.")
     if len(np.unique(table["photo_id"].to_numpy())) != table.num_rows:
         raise BadOption(
-            f"{template.path}: the SELECT gives a photo twice.", "Select each photo_id once, such as from judged."
+            f"{template.path}: the SELECT gives a photo twice.",
+            "A photo of several observations has several rows in claim: write SELECT DISTINCT ON (photo_id), or "
+            "select from judged (-- include: judged.sql), which holds each photo once.",
         )
 
 

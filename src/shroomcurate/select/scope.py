@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shroomcurate.catalogue.server import CATALOGUE
@@ -38,6 +39,26 @@ class Scope:
             words += ["--quality", quality or self.quality]
         return f"shroomcurate load-csvs {self.source} {shlex.join(words)}".rstrip()
 
+    def how_to_load(self, taxa: Sequence[str] = (), quality: str | None = None) -> str:
+        """Return what to type for further taxa or another quality.
+
+        What ``load-api`` fetched is loaded already: loading its folder for more would only claim more.
+        """
+        if not self.from_api:
+            return f"Type this first: {self.load_command(taxa, quality)}"
+        asked = shlex.quote(taxa[-1]) if taxa else "NAME"
+        return (
+            "The API load holds research grade of the species asked for only. Type this first: "
+            f"shroomcurate load-api --taxon {asked} --species N, or load the dump: "
+            "shroomcurate load-csvs FOLDER_WITH_THE_DUMP" + (f" --quality {quality}" if quality else "")
+        )
+
+    @property
+    def from_api(self) -> bool:
+        """Whether ``load-api`` made what was loaded: its dump lies beside the pages that it came from."""
+        folder = Path(shlex.split(self.source)[0]) if self.source else Path()
+        return folder.name == "dump" and (folder.parent / "pages").is_dir()
+
     @property
     def loaded(self) -> str:
         """The scope in words, such as 'Basidiomycota and Ascomycota'."""
@@ -59,7 +80,7 @@ class Scope:
         if self.quality not in ("any", wanted):
             raise StageMissing(
                 f"--quality {wanted}: the catalogue holds observations of quality {self.quality} only.",
-                f"Type this first: {self.load_command(quality='any')}",
+                self.how_to_load(quality="any"),
             )
 
     def require_branch(self, what: str, taxon_id: int, name: str, ancestry: str | None) -> None:
@@ -73,7 +94,7 @@ class Scope:
         if not self.holds(taxon_id, ancestry):
             raise StageMissing(
                 f"{what}: {name} ({taxon_id}) was not loaded as a whole: the catalogue holds {self.loaded} only.",
-                f"Type this first: {self.load_command([name])}",
+                self.how_to_load([name]),
             )
 
 

@@ -8,10 +8,10 @@ type; psql gets the same values as its own variables.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from shroomcurate.catalogue.server import sql_file
 from shroomcurate.errors import BadOption
@@ -45,9 +45,11 @@ _INCLUDE = re.compile(r"^-- include: *(\S+) *$", re.MULTILINE)
 
 #: What psql does not look into for variables (strings, names, comments), casts, and the variables.
 _TOKEN = re.compile(
-    r"--[^\n]*|/\*.*?\*/|[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|\$(\w*)\$.*?\$\1\$|::|(?<!\w):([A-Za-z_]\w*)",
+    r"(?P<comment>--[^\n]*|/\*)|[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\""
+    r"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|::|(?<!\w):(?P<parameter>[A-Za-z_]\w*)",
     re.DOTALL,
 )
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
 @dataclass(frozen=True)
@@ -84,21 +86,56 @@ class Template:
         # psycopg looks for placeholders, and for %%, only where there are values.
         percent = "%%" if self.used() else "%"
         text = _replaced(
-            self.text, lambda name: f"CAST(%({name})s AS {types[name]})", lambda text: text.replace("%", percent)
+            self.statement, lambda name: f"CAST(%({name})s AS {types[name]})", lambda text: text.replace("%", percent)
         )
-        return text.strip().rstrip(";")
+        return text.strip()
+
+    @property
+    def statement(self) -> str:
+        """The text up to the semicolon that ends it, without what follows."""
+        bare = list(self.text)
+        for token in _tokens(self.text):
+            if token.comment:
+                bare[token.start : token.end] = " " * (token.end - token.start)
+        return self.text[: len("".join(bare).rstrip("; \t\r\n\f\v"))]
 
     def used(self) -> list[str]:
         """Return the names of the parameters that the statement uses, sorted."""
-        return sorted({match[2] for match in _TOKEN.finditer(self.text) if match[2]})
+        return sorted({token.parameter for token in _tokens(self.text) if token.parameter})
+
+
+class _Token(NamedTuple):
+    """A piece of a template that psql reads as one: a comment, a string, a name in quotes, a variable."""
+
+    start: int
+    end: int
+    comment: bool
+    parameter: str | None
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    end = 0
+    while match := _TOKEN.search(text, end):
+        end = _end_of_comment(text, match.end()) if match[0] == "/*" else match.end()
+        yield _Token(match.start(), end, match["comment"] is not None, match["parameter"])
+
+
+def _end_of_comment(text: str, start: int) -> int:
+    """Return where a comment ends whose ``/*`` ends at `start`: comments hold comments, in PostgreSQL as in psql."""
+    depth = 1
+    for edge in _COMMENT_EDGE.finditer(text, start):
+        depth += 1 if edge[0] == "/*" else -1
+        if depth == 0:
+            return edge.end()
+    return start  # it never ends: PostgreSQL will say so
 
 
 def _replaced(text: str, parameter: Callable[[str], str], other: Callable[[str], str]) -> str:
     pieces, end = [], 0
-    for match in _TOKEN.finditer(text):
-        if match[2]:
-            pieces += [other(text[end : match.start()]), parameter(match[2])]
-            end = match.end()
+    for token in _tokens(text):
+        if token.parameter:
+            pieces += [other(text[end : token.start]), parameter(token.parameter)]
+            end = token.end
     return "".join([*pieces, other(text[end:])])
 
 
@@ -125,7 +162,10 @@ def chosen_template(wanted: str | None, *, names: bool) -> Template:
             f"--template: {wanted!r} is neither a template nor a file.",
             f"Use {known}, or a file with one SELECT. shroomcurate query --list-templates explains them.",
         )
-    return read_template(Path(wanted))
+    template = read_template(Path(wanted))
+    if "chosen" in template.used():  # what was selected is known only afterwards
+        raise BadOption(f"{template.path}: there is no parameter :chosen.", f"Use some of: {_known()}.")
+    return template
 
 
 def read_template(path: Path) -> Template:
@@ -166,7 +206,7 @@ def _declared(path: Path, name: str, rest: str) -> Parameter:
 
 
 def _known() -> str:
-    return ", ".join(f":{name}" for name in PARAMETERS)
+    return ", ".join(f":{name}" for name in PARAMETERS if name != "chosen")
 
 
 def _with_parts(path: Path, text: str) -> str:
