@@ -269,7 +269,7 @@ def _left_out(driver: Any, request: _Request, rows: pa.Table) -> tuple[dict[str,
     chosen = pc.unique(rows["class_taxon_id"]).to_pylist()
     counts = {row[0]: int(row[1]) for row in execute(driver, template, {**request.values, "chosen": chosen})}
     photos = sum(counts.values())
-    if not request.template.is_bundled:
+    if request.template.path.parent != sql_file("select/balanced.sql").parent:
         # What a template of the user's own asks for is not ours to tell.
         counts = {"not_selected_by_the_template": photos - rows.num_rows}
     elif None in counts:

@@ -75,11 +75,6 @@ class Template:
         """The name that ``--template`` takes, for a bundled one."""
         return self.path.stem
 
-    @property
-    def is_bundled(self) -> bool:
-        """Whether it is one of ``sql/select/``."""
-        return self.path.parent == sql_file("select/balanced.sql").parent
-
     def bound(self) -> str:
         """Return the statement with psycopg's placeholders, each cast to its declared type."""
         types = {parameter.name: parameter.type for parameter in self.parameters}
