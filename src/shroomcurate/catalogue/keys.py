@@ -16,13 +16,6 @@ _MARKS = 1 << 28
 _PAGE_BITS = 24
 
 
-def _table(keys: int) -> np.ndarray:
-    import numpy as np
-
-    size = 1 << max(16 * keys - 1, 1).bit_length()
-    return np.zeros(min(max(size, _SMALLEST), _LARGEST), bool)
-
-
 def distinct(values: np.ndarray) -> np.ndarray:
     """Return each value once, in order; on such arrays a sort is many times faster than ``numpy.unique``."""
     import numpy as np
@@ -45,7 +38,8 @@ class KeySet:
         import numpy as np
 
         self._sorted = distinct(keys.astype(np.uint64))
-        self._marks = _table(len(self._sorted))
+        size = 1 << max(16 * len(self._sorted) - 1, 1).bit_length()
+        self._marks = np.zeros(min(max(size, _SMALLEST), _LARGEST), bool)
         self._low = np.uint64(len(self._marks) - 1)
         self._marks[self._sorted & self._low] = True
         # With every key below the table's size, its mark is its own.

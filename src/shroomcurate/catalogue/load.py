@@ -192,9 +192,10 @@ class _Filling:
         blocks = list(read_blocks(table, lambda block: block))
         if not blocks:
             raise BadDump(f"{table.label} has no rows.", "Fetch it again, then type the same command.")
-        self._taxa = choose_taxa(join(blocks), self._options.asked)
+        whole = join(blocks)
+        self._taxa = choose_taxa(whole, self._options.asked)
         with self._copy(table) as keep:
-            keep(sift_taxa(join(blocks), self._taxa))
+            keep(sift_taxa(whole, self._taxa))
 
     def _take_observations(self, table: TableStream) -> None:
         import numpy as np
