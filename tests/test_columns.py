@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import uuid
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroomcurate.catalogue.columns import KeptRows, equals, integers, kept_rows, uuid_keys
-from shroomcurate.catalogue.dumps import _PADDING, TABLES, Block, _split, join
+from shroomcurate.catalogue.columns import equals, integers, uuid_keys
+from shroomcurate.catalogue.dumps import _SPARE, TABLES, Block, _split
+from shroomcurate.catalogue.kept import KeptRows, kept_rows
 from shroomcurate.catalogue.keys import Bits, KeySet, Marks
 from shroomcurate.catalogue.sources import PackedFile, TableStream
 from shroomcurate.errors import BadDump
@@ -20,7 +22,7 @@ STREAM = TableStream("observers", "observers.csv", None, PackedFile("", 0, ""), 
 
 def block(*rows: tuple[str, ...], header: tuple[str, ...] = ("observer_id", "login", "name"), line: int = 2) -> Block:
     content = "".join("\t".join(row) + "\n" for row in rows).encode()
-    return _split(STREAM, header, content + _PADDING, line)
+    return _split(STREAM, header, bytearray(content + bytes(_SPARE)), len(content), line)
 
 
 IDS = st.one_of(st.none(), st.integers(0, 10**16 - 1))
@@ -100,10 +102,15 @@ FIELD = st.text(st.characters(exclude_characters="\t\n", exclude_categories=["Cs
 ROWS = st.lists(st.tuples(st.integers(0, 10**9).map(str), FIELD, FIELD), max_size=20)
 
 
-def fields(kept: KeptRows) -> list[list[str]]:
-    """COPY's text format, read back as PostgreSQL does."""
-    lines = kept.copy_text.decode().split("\n")[:-1]
-    return [[value.replace("\\\\", "\\") for value in line.split("\t")] for line in lines]
+def fields(kept: KeptRows) -> list[list[bytes]]:
+    """COPY's binary format, read back: for each row the number of its fields, before each field its size."""
+    rows, rest = [], io.BytesIO(kept.copy_rows)
+    while count := rest.read(2):
+        sizes = (
+            (size, rest.read(max(size, 0))) for size in iter(lambda: int.from_bytes(rest.read(4), signed=True), None)
+        )
+        rows.append([value for _, (size, value) in zip(range(int.from_bytes(count)), sizes, strict=False)])
+    return rows
 
 
 @given(rows=ROWS, extra=st.sets(st.integers(0, 3)), order=st.permutations(range(3)), data=st.data())
@@ -120,21 +127,12 @@ def test_kept_rows_hold_the_columns_of_the_table_in_its_order_whatever_the_file_
     mask = np.array(data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows))), bool)
     kept = kept_rows(block(*map(tuple, lines), header=tuple(header)), mask)
     wanted = [list(row) for row, keep in zip(rows, mask, strict=True) if keep]
-    assert fields(kept) == [[value.translate({0: "\ufffd", 13: "\ufffd"}) for value in row] for row in wanted]
+    assert fields(kept) == [
+        [int(row[0]).to_bytes(8), *(value.translate({0: "\ufffd", 13: "\ufffd"}).encode() for value in row[1:])]
+        for row in wanted
+    ]
     assert kept.replaced == sum("\0" in value or "\r" in value for row in wanted for value in row)
     assert kept.rows == len(wanted)
-
-
-@given(parts=st.lists(st.integers(0, 5), max_size=6))
-def test_blocks_joined_are_their_rows_one_after_the_other(parts: list[int]) -> None:
-    rows = [(str(number), f"user{number}", "") for number in range(sum(parts))]
-    blocks, done = [block(line=2)], 0
-    for part in parts:
-        blocks.append(block(*rows[done : done + part], line=2 + done))
-        done += part
-    whole = join(blocks)
-    assert whole.first_line == 2
-    assert [whole.value("login", row).decode() for row in range(whole.rows)] == [row[1] for row in rows]
 
 
 KEYS = st.lists(st.one_of(st.integers(0, 300), st.integers(0, 2**63 - 1)), max_size=60)

@@ -242,15 +242,6 @@ def test_a_value_of_another_kind_is_named_by_line_and_column_and_nothing_is_lost
     assert photo_ids(rows_of) == [1, 2, 3]
 
 
-def test_a_value_that_only_postgresql_refuses_is_named_by_its_table_and_column(
-    dump: Dump, tmp_path: Path, database_url: str
-) -> None:
-    dump.rows["taxa"][8]["rank_level"] = "1e50"
-    with pytest.raises(BadDump, match=r"taxa\.csv\.gz: .*out of range.*column rank_level") as error:
-        load(dump, tmp_path, database_url)
-    assert "Fetch it again" in error.value.hint
-
-
 def test_an_empty_step_in_an_ancestry_is_passed_over(
     dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
 ) -> None:

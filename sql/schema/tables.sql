@@ -5,7 +5,7 @@
 CREATE TABLE taxa (
     taxon_id   bigint NOT NULL,
     ancestry   text,                -- ids from the root, joined with '/', without the taxon itself
-    rank_level real,                -- kingdom 70 ... species 10, subspecies 5
+    rank_level double precision,    -- kingdom 70 ... species 10, subspecies 5
     rank       text,
     name       text,
     active     boolean

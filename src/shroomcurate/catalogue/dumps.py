@@ -9,10 +9,11 @@ believed only when its gzip stream ends properly, its last line is whole and eve
 from __future__ import annotations
 
 import ctypes
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+import queue
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -58,10 +59,10 @@ TABLES: dict[str, dict[str, str]] = {
 
 #: Bytes parsed at a time: few enough for a cache, enough that calling into Arrow costs little.
 BLOCK_BYTES = 4 << 20
-_PARSERS = 2
+_WORKERS = 2
 
-#: Zero bytes behind the rows, so that eight bytes can be taken from wherever a field starts.
-_PADDING = bytes(40)
+#: Bytes behind the rows, whatever they hold, so that a few can be taken from wherever a field starts.
+_SPARE = 40
 _FETCH_AGAIN = "The file is damaged or was cut short. Fetch it again, then type the same command."
 
 _Result = TypeVar("_Result")
@@ -71,16 +72,21 @@ _Result = TypeVar("_Result")
 class Block:
     """Whole rows of a table.
 
-    ``content`` is their bytes with padding behind; ``ends`` says where each field ends, shape (rows, fields).
+    ``content`` begins with their bytes; ``ends`` says where each field ends, shape (rows, fields).
     """
 
     table: str
     label: str
     header: tuple[str, ...]
-    content: bytes
+    content: bytearray
     ends: np.ndarray
     first_line: int
     """Line number in the file of the first row, counted from 1, the header being line 1."""
+
+    @property
+    def size(self) -> int:
+        """Of all rows, in bytes."""
+        return int(self.ends[-1, -1]) + 1 if self.rows else 0
 
     @property
     def rows(self) -> int:
@@ -90,26 +96,33 @@ class Block:
     def field(self, name: str, rows: Any = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Return where a column's fields start and end in ``content``, one of each a row, or of some rows."""
         place = self.header.index(name)
-        # A row's first field starts behind the row before it.
-        before = self.ends[:, place - 1] if place else self._row_starts
-        return before[rows] + 1, self.ends[rows, place]
+        starts = self.ends[rows, place - 1] + 1 if place else self.row_starts[rows]
+        return starts, self.ends[rows, place]
 
     @cached_property
-    def _row_starts(self) -> np.ndarray:
+    def row_starts(self) -> np.ndarray:
+        """Where each row starts in ``content``."""
         import numpy as np
 
-        return np.concatenate([[-1], self.ends[:-1, -1]])[: self.rows]
+        return np.concatenate([[0], self.ends[:-1, -1] + 1])[: self.rows]
 
     def value(self, name: str, row: int) -> bytes:
         """Return one field."""
         start, end = self.field(name, row)
-        return self.content[start:end]
+        return bytes(self.content[start:end])
 
 
 def read_blocks(table: TableStream, work: Callable[[Block], _Result]) -> Iterator[_Result]:
     """Split a table into blocks and yield what ``work`` makes of each, in file order.
 
-    A few threads work ahead; memory does not grow with the file.
+    One thread reads and a few work, ahead of the caller; memory does not grow with the file.
+
+    Parameters
+    ----------
+    table
+        Read to its end.
+    work
+        Keeps nothing of a block's ``content``, which is written over by later rows.
 
     Raises
     ------
@@ -117,23 +130,61 @@ def read_blocks(table: TableStream, work: Callable[[Block], _Result]) -> Iterato
         A needed column is missing, a row has another number of fields than the header, the last line is not whole,
         or the gzip stream is damaged or cut. The message names file, line, column and value.
     """
-    import numpy as np
-
-    with named_damage(table.label), ThreadPoolExecutor(_PARSERS, "parse") as pool:
+    with named_damage(table.label):
         header, returns = _read_header(table)
+        # What is read into memory used before needs no new pages of the system, which take longer than the reading.
+        free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
+        for _ in range(2 * _WORKERS + 2):
+            free.put(bytearray(BLOCK_BYTES + _SPARE))
+        ahead: queue.SimpleQueue[tuple[Future[_Result], bytearray] | None] = queue.SimpleQueue()
+        left = threading.Event()
+        pool = ThreadPoolExecutor(1 + _WORKERS, "read")
 
-        def parse(content: bytes, line: int) -> _Result:
-            return work(_split(table, header, content.replace(b"\r\n", b"\n") if returns else content, line))
+        def parse(content: bytearray, size: int, line: int) -> _Result:
+            return work(_split(table, header, *_plain(content, size, returns), line))
 
-        line = 2
-        ahead: deque[Future[_Result]] = deque()
-        for content in _whole_lines(table):
-            ahead.append(pool.submit(parse, content, line))
-            line += int(np.count_nonzero(np.frombuffer(content, np.uint8) == ord("\n")))
-            if len(ahead) > 2 * _PARSERS:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+        def read() -> None:
+            line = 2
+            try:
+                for content, size in _whole_lines(table, free):
+                    if left.is_set():
+                        return
+                    ahead.put((pool.submit(parse, content, size, line), content))
+                    line += content.count(b"\n", 0, size)
+            finally:
+                ahead.put(None)
+
+        try:
+            reading = pool.submit(read)
+            while (next_block := ahead.get()) is not None:
+                result, content = next_block
+                yield result.result()
+                free.put(content)
+            reading.result()
+        finally:
+            left.set()
+            free.put(bytearray(BLOCK_BYTES + _SPARE))
+            # Whoever leaves before the end, by ^C say, does not wait for a line that stalls.
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def read_whole(table: TableStream) -> Block:
+    """Return a small table as one block.
+
+    Raises
+    ------
+    BadDump
+        As by :func:`read_blocks`; or the table has no rows.
+    """
+    with named_damage(table.label):
+        header, returns = _read_header(table)
+        content = bytearray(table.stream.read())
+        if not content:
+            raise BadDump(f"{table.label} has no rows.", "Fetch it again, then type the same command.")
+        _refuse_half_a_line(table, content[content.rfind(b"\n") + 1 :])
+        size = len(content)
+        content += bytes(_SPARE)
+        return _split(table, header, *_plain(content, size, returns), 2)
 
 
 def keep_freed_memory() -> None:
@@ -143,7 +194,8 @@ def keep_freed_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
-        mmap_threshold, trim_threshold = -3, -1  # malloc.h
+        mmap_threshold, trim_threshold, arena_max = -3, -1, -8  # malloc.h
+        mallopt(arena_max, 1)  # what a thread frees is for all of them
         mallopt(mmap_threshold, 32 << 20)  # the most it takes
         mallopt(trim_threshold, 1 << 30)
 
@@ -162,23 +214,43 @@ def _read_header(table: TableStream) -> tuple[tuple[str, ...], bool]:
     return tuple(header), line.endswith(b"\r\n")
 
 
-def _whole_lines(table: TableStream) -> Iterator[bytes]:
-    rest = b""
-    while content := table.stream.read(BLOCK_BYTES):
-        cut = content.rfind(b"\n") + 1
+def _whole_lines(table: TableStream, free: queue.SimpleQueue[bytearray]) -> Iterator[tuple[bytearray, int]]:
+    """Yield buffers that were free, each filled with whole lines, and how many bytes these have."""
+    rest = bytearray()
+    while True:
+        content = free.get()
+        if len(content) - _SPARE < 2 * len(rest):  # a line longer than a block
+            content = bytearray(4 * len(rest) + _SPARE)
+        content[: len(rest)] = rest
+        with memoryview(content)[len(rest) : -_SPARE] as room:
+            size = len(rest) + table.stream.readinto(room)  # type: ignore[attr-defined]  # every stream here has it
+        if size == len(rest):
+            return _refuse_half_a_line(table, rest)
+        cut = content.rfind(b"\n", 0, size) + 1
+        rest = content[cut:size]
         if cut:
-            yield b"".join((rest, memoryview(content)[:cut], _PADDING))
-            rest = content[cut:]
+            yield content, cut
         else:
-            rest += content
+            free.put(content)
+
+
+def _refuse_half_a_line(table: TableStream, rest: bytearray) -> None:
     if rest:
         raise BadDump(f"{table.label} ends in the middle of a line: {_shown(rest)}", _FETCH_AGAIN)
 
 
-def _split(table: TableStream, header: tuple[str, ...], content: bytes, first_line: int) -> Block:
+def _plain(content: bytearray, size: int, returns: bool) -> tuple[bytearray, int]:
+    """Return lines that end with a line feed alone."""
+    if not returns:
+        return content, size
+    plain = content[:size].replace(b"\r\n", b"\n")
+    return plain + bytes(_SPARE), len(plain)
+
+
+def _split(table: TableStream, header: tuple[str, ...], content: bytearray, size: int, first_line: int) -> Block:
     import numpy as np
 
-    characters = np.frombuffer(content, np.uint8)[: -len(_PADDING)]
+    characters = np.frombuffer(content, np.uint8, size)
     # One comparison finds tabs, line feeds and the control characters before them, which hardly any field holds.
     ends = np.flatnonzero(characters <= ord("\n"))
     breaks = characters[ends]
@@ -187,7 +259,7 @@ def _split(table: TableStream, header: tuple[str, ...], content: bytes, first_li
     lines = int(np.count_nonzero(breaks == ord("\n")))
     if len(ends) == lines * len(header) and (breaks[len(header) - 1 :: len(header)] == ord("\n")).all():
         return Block(table.table, table.label, header, content, ends.reshape(lines, len(header)), first_line)
-    for number, row in enumerate(content[: -len(_PADDING)].split(b"\n")):
+    for number, row in enumerate(content[:size].split(b"\n")):
         found = row.count(b"\t") + 1
         if found != len(header):
             raise BadDump(
@@ -198,16 +270,6 @@ def _split(table: TableStream, header: tuple[str, ...], content: bytes, first_li
     raise AssertionError("the rows are whole after all")
 
 
-def join(blocks: Sequence[Block]) -> Block:
-    """Return the rows of several blocks, one after the other as they were read, as one block."""
-    import numpy as np
-
-    contents = [block.content[: -len(_PADDING)] for block in blocks]
-    before = np.cumsum([0, *map(len, contents)])
-    ends = [block.ends + offset for block, offset in zip(blocks, before.tolist(), strict=False)]
-    return replace(blocks[0], content=b"".join([*contents, _PADDING]), ends=np.concatenate(ends))
-
-
-def _shown(content: bytes) -> str:
+def _shown(content: bytes | bytearray) -> str:
     text = content.decode("utf-8", "replace").rstrip("\r\n")
     return repr(text if len(text) <= 80 else text[:80] + "…")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
 
 #: Bytes of a set's table, at least and at most: 16 for each key in it, where that is possible.
-_SMALLEST, _LARGEST = 1 << 24, 1 << 29
+_SMALLEST, _LARGEST = 1 << 22, 1 << 29
 
-#: Bytes of :class:`Marks`, whatever the size of the dump.
+#: Bits of :class:`Marks`, whatever the size of the dump.
 _MARKS = 1 << 28
 
 _PAGE_BITS = 24
@@ -74,17 +75,34 @@ class Marks:
     def __init__(self) -> None:
         import numpy as np
 
-        self._marks = np.zeros(_MARKS, bool)
-        self._low = np.uint64(_MARKS - 1)
+        self._bytes = np.zeros(_MARKS >> 3, np.uint8)
+        self._adding = threading.Lock()
 
     def add(self, keys: np.ndarray) -> None:
         """Add keys."""
-        self._marks[keys & self._low] = True
+        import numpy as np
+
+        places, bits = self._places(keys)
+        with self._adding:
+            while len(places):
+                self._bytes[places] |= bits
+                # Of several keys in one byte only the last has come through.
+                missing = np.flatnonzero(self._bytes[places] & bits == 0)
+                places, bits = places[missing], bits[missing]
 
     def has(self, keys: np.ndarray) -> np.ndarray:
         """Return which keys may be in the set."""
-        found: np.ndarray = self._marks[keys & self._low]
+        places, bits = self._places(keys)
+        found: np.ndarray = self._bytes[places] & bits != 0
         return found
+
+    @staticmethod
+    def _places(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the byte of each key and its bit there."""
+        import numpy as np
+
+        low = keys & np.uint64(_MARKS - 1)
+        return (low >> np.uint64(3)).view(np.int64), np.uint8(1) << (low & np.uint64(7)).astype(np.uint8)
 
 
 class Bits:

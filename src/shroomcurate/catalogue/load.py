@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shroomcurate.catalogue import ledger
-from shroomcurate.catalogue.dumps import TABLES, Block, join, keep_freed_memory, read_blocks
+from shroomcurate.catalogue.dumps import TABLES, Block, keep_freed_memory, read_blocks, read_whole
+from shroomcurate.catalogue.kept import COPY_HEAD, COPY_TAIL
 from shroomcurate.catalogue.keys import Bits, KeySet, Marks, distinct
 from shroomcurate.catalogue.ledger import FileReport, LoadReport, TableReport
 from shroomcurate.catalogue.roots import Taxa, choose_taxa
@@ -24,7 +25,7 @@ from shroomcurate.catalogue.server import INCOMING, connect, run_file, sql_file
 from shroomcurate.catalogue.sift import Sifted, sift_observations, sift_observers, sift_photos, sift_taxa
 from shroomcurate.catalogue.sources import Dump, TableStream, find_dump, open_tables
 from shroomcurate.catalogue.space import refuse_without_room
-from shroomcurate.errors import BadDump, BadOption, NothingMatches
+from shroomcurate.errors import BadOption, NothingMatches
 from shroomcurate.home import home
 from shroomcurate.progress import Bytes, Progress, silent
 
@@ -189,10 +190,7 @@ class _Filling:
         }
 
     def _take_taxa(self, table: TableStream) -> None:
-        blocks = list(read_blocks(table, lambda block: block))
-        if not blocks:
-            raise BadDump(f"{table.label} has no rows.", "Fetch it again, then type the same command.")
-        whole = join(blocks)
+        whole = read_whole(table)
         self._taxa = choose_taxa(whole, self._options.asked)
         with self._copy(table) as keep:
             keep(sift_taxa(whole, self._taxa))
@@ -246,14 +244,12 @@ class _Filling:
     @contextmanager
     def _copy(self, table: TableStream) -> Iterator[Callable[[Sifted], None]]:
         """Give a function that writes the kept rows of a block and keeps the books."""
-        import psycopg
-
         report = self._reports[table.table]
         columns = ", ".join(f'"{name}"' for name in TABLES[table.table])
-        command = f"COPY {INCOMING}.{table.table} ({columns}) FROM STDIN WITH (NULL '', FREEZE)"
+        command = f"COPY {INCOMING}.{table.table} ({columns}) FROM STDIN WITH (FORMAT binary, FREEZE)"
 
         def keep(sifted: Sifted) -> None:
-            copy.write(sifted.kept.copy_text)
+            copy.write(sifted.kept.copy_rows)
             report.read += sifted.read
             report.kept += sifted.kept.rows
             report.not_utf8 += sifted.kept.replaced
@@ -261,11 +257,7 @@ class _Filling:
             for reason, rows in sifted.left_out.items():
                 report.left_out[reason] = report.left_out.get(reason, 0) + rows
 
-        try:
-            with self._driver.cursor().copy(command) as copy:
-                yield keep
-        except psycopg.DataError as error:
-            raise BadDump(
-                f"{table.label}: PostgreSQL refuses a value: {error.diag.message_primary} ({error.diag.context})",
-                "The file is damaged. Fetch it again, then type the same command.",
-            ) from error
+        with self._driver.cursor().copy(command) as copy:
+            copy.write(COPY_HEAD)
+            yield keep
+            copy.write(COPY_TAIL)

@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shroomcurate.catalogue.columns import cut, integers, parsed, refuse_odd_ancestry
-from shroomcurate.catalogue.dumps import TABLES, Block
+from shroomcurate.catalogue.columns import integers
+from shroomcurate.catalogue.dumps import Block
+from shroomcurate.catalogue.kept import cut, parsed, refuse_odd_ancestry
 from shroomcurate.catalogue.keys import KeySet
 from shroomcurate.errors import BadDump, NothingMatches
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
-    import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -58,17 +58,16 @@ def choose_taxa(whole: Block, wanted: Sequence[str] | None) -> Taxa:
     known = KeySet(ids)
     if wanted is None:
         return Taxa(None, known, known, np.ones(whole.rows, bool))
+    roots = sorted({_root(whole, ids, name) for name in wanted})
     # Arrow would end a row at a carriage return.
     text = cut(whole, np.arange(whole.rows)).replace(b"\r", b" ")
-    taxa = parsed(text, list(TABLES["taxa"]), dict.fromkeys(("ancestry", "name", "active"), pa.binary()))
-    roots = sorted({_root(taxa, ids, name) for name in wanted})
-    ancestry = pc.fill_null(taxa["ancestry"], b"")
+    ancestry = parsed(whole.header, text, {"ancestry": pa.binary()})["ancestry"]
     refuse_odd_ancestry(whole, ancestry)
-    slashed = pc.binary_join_element_wise(b"", ancestry, b"", b"/")  # whole ids: 47169 is not in 471690
+    # Whole ids: 47169 is not in 471690.
+    within = pc.match_substring_regex(ancestry, f"(^|/)({'|'.join(map(str, roots))})(/|$)")
     below = np.isin(ids, roots)
-    for root in roots:
-        below |= pc.match_substring(slashed, f"/{root}/").to_numpy()
-    above = {taxon_id for root in roots for taxon_id in _ancestors(taxa, ids, root)}
+    below[np.from_dlpack(pc.indices_nonzero(within))] = True  # to_numpy would load pandas
+    above = {taxon_id for root in roots for taxon_id in _ancestors(whole, ids, root)}
     return Taxa(roots, known, KeySet(ids[below]), below | np.isin(ids, sorted(above)))
 
 
@@ -86,19 +85,14 @@ def _refuse_repeated(whole: Block, ids: np.ndarray) -> None:
         )
 
 
-def _root(taxa: pa.Table, ids: np.ndarray, wanted: str) -> int:
+def _root(whole: Block, ids: np.ndarray, wanted: str) -> int:
     """Return the id of the taxon with a name or id; of several with one name, the one that is active."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if re.fullmatch(r"[0-9]+", wanted):
         # The dump's ids have 16 digits at most.
         found = ids[ids == int(wanted)] if len(wanted) <= 16 else ids[:0]
     else:
-        named = pc.fill_null(pc.equal(taxa["name"], wanted.encode(errors="surrogateescape")), False)
-        active = pc.and_(named, pc.is_in(taxa["active"], pa.array([b"true", b"t"])))
-        found = ids[active.to_numpy()]
-        found = found if len(found) else ids[named.to_numpy()]
+        named = _rows_named(whole, wanted.encode(errors="surrogateescape"))
+        found = ids[[row for row in named if whole.value("active", row) in (b"true", b"t")] or named]
     if len(found) == 1:
         return int(found[0])
     if len(found):
@@ -112,7 +106,15 @@ def _root(taxa: pa.Table, ids: np.ndarray, wanted: str) -> int:
     )
 
 
-def _ancestors(taxa: pa.Table, ids: np.ndarray, taxon_id: int) -> list[int]:
+def _rows_named(whole: Block, name: bytes) -> list[int]:
+    import numpy as np
+
+    starts, ends = whole.field("name")
+    as_long = np.flatnonzero(ends - starts == len(name))
+    return [row for row in as_long.tolist() if whole.value("name", row) == name]
+
+
+def _ancestors(whole: Block, ids: np.ndarray, taxon_id: int) -> list[int]:
     """Return the ids of the taxa above a taxon, the root of all first."""
-    line = taxa["ancestry"][int((ids == taxon_id).argmax())].as_py() or b""
+    line = whole.value("ancestry", int((ids == taxon_id).argmax()))
     return [int(part) for part in re.findall(r"\b[0-9]{1,16}\b", line.decode("utf-8", "replace"))]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from shroomcurate.catalogue.columns import KeptRows, equals, integers, kept_rows, uuid_keys
+from shroomcurate.catalogue.columns import equals, integers, uuid_keys
 from shroomcurate.catalogue.dumps import Block
+from shroomcurate.catalogue.kept import KeptRows, kept_rows
 from shroomcurate.catalogue.keys import KeySet, Marks, distinct
 from shroomcurate.catalogue.roots import Taxa
 
@@ -114,5 +115,5 @@ def sift_observers(block: Block, wanted: KeySet | None) -> Sifted:
 def _sifted(block: Block, kept: np.ndarray, left_out: dict[str, np.ndarray]) -> Sifted:
     counts = {reason: int(rows.sum()) for reason, rows in left_out.items()}
     return Sifted(
-        block.rows, len(block.content), kept_rows(block, kept), {name: count for name, count in counts.items() if count}
+        block.rows, block.size, kept_rows(block, kept), {name: count for name, count in counts.items() if count}
     )
