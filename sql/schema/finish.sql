@@ -1,44 +1,10 @@
--- After the rows: what the queries read, small indexes, statistics. Its time is load time: benchmarks/load.py and
+-- After all rows: what the queries read, small indexes, statistics. Its time is load time: benchmarks/load.py and
 -- benchmarks/query.py measure what it costs and what it brings. Then claim_table.sql or claim_view.sql follows.
-
--- A tenth of the usual sample: every plan is hash joins over whole tables, whatever the exact figures are.
-SET LOCAL default_statistics_target = 10;
-ANALYZE taxa, observations, photos, photos_elsewhere, photos_repeated, observers;
-
--- taxon_class: which species, genus and family a taxon rolls up to. A subspecies or variety belongs to its species;
--- a hybrid is a rank of its own and belongs to a genus, not to a species. Inactive taxa have no known successor
--- and belong to nothing.
-CREATE TABLE taxon_class AS
-SELECT taxon.taxon_id,
-       class.rank,
-       class.taxon_id AS class_taxon_id,
-       class.name     AS class_name
-FROM taxa AS taxon
-CROSS JOIN LATERAL unnest(
-    array_remove(string_to_array(concat_ws('/', taxon.ancestry, taxon.taxon_id), '/'), '')::bigint[]
-) AS line (ancestor_id)
-JOIN taxa AS class
-  ON class.taxon_id = line.ancestor_id
- AND class.rank IN ('species', 'genus', 'family')
-WHERE taxon.active
-  AND class.active;
-
--- taxon_place: the same, one row a taxon.
-CREATE TABLE taxon_place AS
-SELECT taxon_id,
-       max(class_taxon_id) FILTER (WHERE rank = 'species') AS species_id,
-       max(class_taxon_id) FILTER (WHERE rank = 'genus')   AS genus_id,
-       max(class_taxon_id) FILTER (WHERE rank = 'family')  AS family_id
-FROM taxon_class
-GROUP BY taxon_id;
+ANALYZE photos, photos_elsewhere, photos_repeated, observers;
 
 -- several: photos that stand in several rows, of photos or, should the dump have an observation twice, of those; their
 -- observations, and the ranks at which these contradict each other. What is of two genera is of two species, whether
 -- or not both are named; and of a taxon without any class, such as an inactive one, nobody knows what it shows.
-CREATE TEMPORARY TABLE twice ON COMMIT DROP AS
-SELECT observation_uuid FROM observations GROUP BY observation_uuid HAVING count(*) > 1;
-ANALYZE twice;
-
 CREATE TEMPORARY TABLE row_of_several ON COMMIT DROP AS
 SELECT photo_id, observation_uuid
 FROM photos
@@ -96,9 +62,7 @@ LEFT JOIN taxon_place AS class USING (taxon_id)
 LEFT JOIN photos_elsewhere AS elsewhere USING (photo_id)
 LEFT JOIN several USING (photo_id);
 
-CREATE INDEX ON taxa (taxon_id);
-CREATE INDEX ON taxon_class (taxon_id);
 CREATE INDEX ON observers (observer_id);
 CREATE INDEX ON several (photo_id);
 
-ANALYZE taxon_class, taxon_place, several;
+ANALYZE several;

@@ -6,7 +6,6 @@ Reads: ``selection.parquet``. Writes: ``images/<Class>/<photo_id>.<ext>``, ``dow
 
 from __future__ import annotations
 
-import asyncio
 import math
 import random
 import time
@@ -17,11 +16,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shroomcurate import transport
-from shroomcurate.dataset import Column, Dataset, Receipt, file_hash, make_table, write_bytes, write_table
+from shroomcurate.dataset import Dataset, Receipt, file_hash, make_table, write_bytes, write_table
 from shroomcurate.errors import BadOption, NetworkDown
 from shroomcurate.manifest import (
     HOLES,
     JOURNAL,
+    SCHEMA,
     Journal,
     Photo,
     Ranks,
@@ -44,22 +44,10 @@ from shroomcurate.progress import Progress, silent
 from shroomcurate.transport import Answer, Line
 
 if TYPE_CHECKING:
+    import asyncio
+
     import httpx
 
-SCHEMA = (
-    Column("photo_id", "int64", "iNaturalist photo id"),
-    Column("class", "string", "the class: its folder name"),
-    Column("role", "string", "wanted or reserve"),
-    Column("status", "string", "ok, gone, corrupt, failed, or pending: the run ended before it was settled"),
-    Column("http_status", "int32", "of the last whole answer; null when there was none, or when the file was here"),
-    Column("path", "string", "the photo's identity, images/<Class>/<photo_id>.<true file end>; null unless ok"),
-    Column("bytes", "int64", "size of the file; null unless ok"),
-    Column("sha256", "string", "of the file, hexadecimal; null unless ok"),
-    Column("width", "int32", "pixels as stored; null unless ok"),
-    Column("height", "int32", "pixels as stored; null unless ok"),
-    Column("attempts", "int32", "requests made for it by the run that settled it; 0 when its file was here"),
-    Column("error", "string", "why it is not ok; null when ok"),
-)
 T = TypeVar("T")
 SIZES = ("original", "large", "medium", "small", "thumb", "square")
 
@@ -196,7 +184,6 @@ class _Run:
         self.strangers = self.places.keys() - known  # files without a record: decoded rather than fetched
         self.journal = Journal(dataset, options.size)
         self.threads = ThreadPoolExecutor(8, "photo")  # for decoding, and for fsync, which waits rather than computes
-        self.queue: asyncio.Queue[Photo] = asyncio.Queue()
         self.line = Line(options.concurrency)
         self.workers: list[asyncio.Task[None]] = []
         self.working = 0
@@ -208,22 +195,25 @@ class _Run:
 
     async def fetch_all(self) -> None:
         """Settle every photo that the classes ask for; raise what ends the run early."""
+        import asyncio
+
+        self.loop = asyncio.get_running_loop()
+        self.queue: asyncio.Queue[Photo] = asyncio.Queue()
         for ranks in self.classes.values():
             self.ask(ranks)
         self.show(always=True)
         if self.queue.empty():
             return
-        options = self.options
-        limits = options.concurrency, options.connect_timeout, options.read_timeout
+        limits = self.options.concurrency, self.options.connect_timeout, self.options.read_timeout
         try:
             async with (
-                transport.open_client(options.base_url, *limits) as self.client,
+                transport.open_client(self.options.base_url, *limits) as self.client,
                 asyncio.TaskGroup() as group,
             ):
                 self.start_workers(group)
                 await self.queue.join()
                 while self.put_aside and not self.line.is_silent(time.monotonic()):
-                    await asyncio.sleep(options.backoff)
+                    await transport.sleep(self.options.backoff)
                     self.ask_again()
                     await self.queue.join()
                 for worker in self.workers:
@@ -293,7 +283,7 @@ class _Run:
                 return record
             if attempt < self.options.attempts and answer.kind != "redirect":
                 wish, jitter = answer.retry_after, random.random()  # noqa: S311 (spreads requests, guards nothing)
-                await asyncio.sleep(transport.pause_before(attempt + 1, self.options.backoff, wish, jitter))
+                await transport.sleep(transport.pause_before(attempt + 1, self.options.backoff, wish, jitter))
         return record if connected else None
 
     def hear(self, answer: Answer) -> None:
@@ -313,7 +303,7 @@ class _Run:
 
     async def in_thread(self, act: Callable[..., T], *arguments: Any) -> T:
         """Decode, hash and write off the event loop, so that no other transfer waits."""
-        return await asyncio.get_running_loop().run_in_executor(self.threads, act, *arguments)
+        return await self.loop.run_in_executor(self.threads, act, *arguments)
 
     def adopt(self, photo: Photo) -> Record | None:
         """Verify a file that no record knows; None when it is no whole photo."""

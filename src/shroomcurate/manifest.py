@@ -20,11 +20,25 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from shroomcurate.dataset import PARTIAL, Dataset, read_receipt, read_table
+from shroomcurate.dataset import PARTIAL, Column, Dataset, read_receipt, read_table
 from shroomcurate.errors import BadOption, DamagedFile, disk_full_named
 from shroomcurate.files import move
 from shroomcurate.photos import NotAPhoto, check_photo
 
+SCHEMA = (
+    Column("photo_id", "int64", "iNaturalist photo id"),
+    Column("class", "string", "the class: its folder name"),
+    Column("role", "string", "wanted or reserve"),
+    Column("status", "string", "ok, gone, corrupt, failed, or pending: the run ended before it was settled"),
+    Column("http_status", "int32", "of the last whole answer; null when there was none, or when the file was here"),
+    Column("path", "string", "the photo's identity, images/<Class>/<photo_id>.<true file end>; null unless ok"),
+    Column("bytes", "int64", "size of the file; null unless ok"),
+    Column("sha256", "string", "of the file, hexadecimal; null unless ok"),
+    Column("width", "int32", "pixels as stored; null unless ok"),
+    Column("height", "int32", "pixels as stored; null unless ok"),
+    Column("attempts", "int32", "requests made for it by the run that settled it; 0 when its file was here"),
+    Column("error", "string", "why it is not ok; null when ok"),
+)
 JOURNAL = ".downloads.journal"
 UNSELECTED = "unselected"
 HOLES = frozenset({"gone", "corrupt", "failed"})

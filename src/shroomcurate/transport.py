@@ -6,7 +6,6 @@ silence and the whole of it have a limit each.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import threading
@@ -218,8 +217,17 @@ def unusable_proxy(error: Exception) -> BadOption:
     )
 
 
+async def sleep(seconds: float) -> None:
+    """Wait, and load the event loop's module only then: ``--help`` need not."""
+    import asyncio
+
+    await asyncio.sleep(seconds)
+
+
 async def request(client: httpx.AsyncClient, url: str, whole_timeout: float) -> Answer:
     """Ask once, within ``whole_timeout`` seconds."""
+    import asyncio
+
     import httpx
 
     try:
@@ -273,8 +281,10 @@ async def _read_at_most(response: httpx.Response, most: int) -> bytes | None:
 def run_to_end(work: Coroutine[Any, Any, None]) -> None:
     """Run a coroutine in a thread of its own, so also under a notebook's event loop; ^C cancels it and waits for that.
 
-    Unlike :func:`asyncio.run` it does not wait for a name server that is silent.
+    Unlike ``asyncio.run`` it does not wait for a name server that is silent.
     """
+    import asyncio
+
     loop = asyncio.new_event_loop()
     task = loop.create_task(work)
     ended = threading.Event()

@@ -7,7 +7,6 @@ number of attempts have a limit each.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import re
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from shroomcurate import __version__
 from shroomcurate.errors import BadOption, NetworkDown, Refused
-from shroomcurate.transport import is_web_address, open_client, pause_before, retry_after_seconds
+from shroomcurate.transport import is_web_address, open_client, pause_before, retry_after_seconds, sleep
 
 if TYPE_CHECKING:
     import httpx
@@ -52,7 +51,7 @@ class Manners:
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
     whole_timeout: float = 300.0
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    sleep: Callable[[float], Awaitable[None]] = sleep
     clock: Callable[[], float] = time.monotonic
 
 
@@ -157,6 +156,8 @@ class Api:
         self._asked_at = self.manners.clock()
 
     async def _ask(self, path: str, parameters: Mapping[str, str], keep: Callable[[Any], Any]) -> _Answer:
+        import asyncio
+
         import httpx
 
         self.requests += 1

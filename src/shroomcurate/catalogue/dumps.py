@@ -57,9 +57,12 @@ TABLES: dict[str, dict[str, str]] = {
     "observers": {"observer_id": "integer", "login": "text", "name": "text"},
 }
 
-#: Bytes parsed at a time: few enough for a cache, enough that calling into Arrow costs little.
-BLOCK_BYTES = 4 << 20
+#: Bytes parsed at a time: enough that calling into NumPy and Arrow costs little.
+BLOCK_BYTES = 8 << 20
 _WORKERS = 2
+
+#: Blocks that are worked on while the caller does something else.
+_AHEAD = 16
 
 #: Bytes behind the rows, whatever they hold, so that a few can be taken from wherever a field starts.
 _SPARE = 40
@@ -134,37 +137,42 @@ def read_blocks(table: TableStream, work: Callable[[Block], _Result]) -> Iterato
         header, returns = _read_header(table)
         # What is read into memory used before needs no new pages of the system, which take longer than the reading.
         free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
-        for _ in range(2 * _WORKERS + 2):
+        for _ in range(2 + _WORKERS):
             free.put(bytearray(BLOCK_BYTES + _SPARE))
-        ahead: queue.SimpleQueue[tuple[Future[_Result], bytearray] | None] = queue.SimpleQueue()
-        left = threading.Event()
+        ahead: queue.SimpleQueue[Future[_Result] | None] = queue.SimpleQueue()
+        room, left = threading.Semaphore(_AHEAD), threading.Event()
         pool = ThreadPoolExecutor(1 + _WORKERS, "read")
 
         def parse(content: bytearray, size: int, line: int) -> _Result:
-            return work(_split(table, header, *_plain(content, size, returns), line))
+            try:
+                return work(_split(table, header, *_plain(content, size, returns), line))
+            finally:
+                free.put(content)
 
         def read() -> None:
             line = 2
             try:
                 for content, size in _whole_lines(table, free):
+                    room.acquire()
                     if left.is_set():
                         return
-                    ahead.put((pool.submit(parse, content, size, line), content))
-                    line += content.count(b"\n", 0, size)
+                    lines = content.count(b"\n", 0, size)
+                    ahead.put(pool.submit(parse, content, size, line))
+                    line += lines
             finally:
                 ahead.put(None)
 
         try:
             reading = pool.submit(read)
-            while (next_block := ahead.get()) is not None:
-                result, content = next_block
+            while (result := ahead.get()) is not None:
+                room.release()
                 yield result.result()
-                free.put(content)
             reading.result()
         finally:
-            left.set()
-            free.put(bytearray(BLOCK_BYTES + _SPARE))
             # Whoever leaves before the end, by ^C say, does not wait for a line that stalls.
+            left.set()
+            room.release()
+            free.put(bytearray(_SPARE))
             pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -65,6 +65,23 @@ class KeySet:
         return found
 
 
+def _places(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the byte of each number in an array of bits, and the bit there."""
+    import numpy as np
+
+    return numbers >> 3, np.uint8(1) << (numbers & 7).astype(np.uint8)
+
+
+def _set(page: np.ndarray, ordered: np.ndarray) -> None:
+    """Set the bits of some numbers."""
+    import numpy as np
+
+    places, bits = _places(ordered)
+    first = np.flatnonzero(np.concatenate([[True], places[1:] != places[:-1]])[: len(places)])
+    if len(first):
+        page[places[first]] |= np.bitwise_or.reduceat(bits, first)
+
+
 class Marks:
     """A growing set of 64-bit keys that takes no more room for it: it knows for sure what is *not* in it.
 
@@ -75,34 +92,24 @@ class Marks:
     def __init__(self) -> None:
         import numpy as np
 
-        self._bytes = np.zeros(_MARKS >> 3, np.uint8)
+        self._bits = np.zeros(_MARKS >> 3, np.uint8)
         self._adding = threading.Lock()
 
     def add(self, keys: np.ndarray) -> None:
         """Add keys."""
         import numpy as np
 
-        places, bits = self._places(keys)
+        ordered = np.sort(keys.view(np.int64) & (_MARKS - 1))
         with self._adding:
-            while len(places):
-                self._bytes[places] |= bits
-                # Of several keys in one byte only the last has come through.
-                missing = np.flatnonzero(self._bytes[places] & bits == 0)
-                places, bits = places[missing], bits[missing]
+            _set(self._bits, ordered)
 
     def has(self, keys: np.ndarray) -> np.ndarray:
         """Return which keys may be in the set."""
-        places, bits = self._places(keys)
-        found: np.ndarray = self._bytes[places] & bits != 0
-        return found
-
-    @staticmethod
-    def _places(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the byte of each key and its bit there."""
         import numpy as np
 
-        low = keys & np.uint64(_MARKS - 1)
-        return (low >> np.uint64(3)).view(np.int64), np.uint8(1) << (low & np.uint64(7)).astype(np.uint8)
+        places, bits = _places(keys.view(np.int64) & (_MARKS - 1))
+        found: np.ndarray = self._bits[places] & bits != 0
+        return found
 
 
 class Bits:
@@ -115,36 +122,24 @@ class Bits:
         """Add ids, none negative; return those that were there already, or stand among them more than once."""
         import numpy as np
 
-        again = [np.empty(0, np.int64)]
-        while len(ids):
-            number = int(ids[0]) >> _PAGE_BITS
-            here = ids >> _PAGE_BITS == number
-            places = ids[here] & ((1 << _PAGE_BITS) - 1)
-            again.append((number << _PAGE_BITS) + self._add_to_page(number, places))
-            ids = ids[~here]
+        ordered = np.sort(ids)
+        again = [ordered[1:][ordered[1:] == ordered[:-1]]]
+        numbers = ordered >> _PAGE_BITS
+        starts = np.flatnonzero(np.concatenate([[True], numbers[1:] != numbers[:-1]])[: len(ids)]).tolist()
+        for start, end in zip(starts, [*starts[1:], len(ids)], strict=False):
+            page = self._page(int(numbers[start]))
+            within = ordered[start:end] & ((1 << _PAGE_BITS) - 1)
+            places, bits = _places(within)
+            again.append(ordered[start:end][page[places] & bits != 0])
+            _set(page, within)
         return np.concatenate(again)
 
-    def _add_to_page(self, number: int, places: np.ndarray) -> np.ndarray:
+    def _page(self, number: int) -> np.ndarray:
         import numpy as np
 
         if number not in self._pages:
             self._pages[number] = np.zeros(1 << (_PAGE_BITS - 3), np.uint8)
-        page = self._pages[number]
-        there: np.ndarray = places[(page[places >> 3] >> (places & 7).astype(np.uint8) & 1).astype(bool)]
-        first, last = int(places.min()) >> 3, int(places.max()) >> 3
-        if last - first > 16 * len(places):
-            different = len(distinct(places))
-            np.bitwise_or.at(page, places >> 3, (1 << (places & 7)).astype(np.uint8))
-        else:
-            # Photos are numbered as they come, so those of a block lie close together: set them as one piece.
-            piece = np.zeros((last - first + 1) * 8, bool)
-            piece[places - first * 8] = True
-            different = int(np.count_nonzero(piece))
-            page[first : last + 1] |= np.packbits(piece, bitorder="little")
-        if different == len(places):
-            return there
-        ordered = np.sort(places)
-        return np.concatenate([there, ordered[1:][ordered[1:] == ordered[:-1]]])
+        return self._pages[number]
 
     def has(self, ids: list[int]) -> list[int]:
         """Return those of the ids that are in the set."""

@@ -42,7 +42,7 @@ WHERE nspname = %s AND standing.relnamespace <> under.relnamespace
 """
 
 #: The files of ``sql/schema`` that make a catalogue.
-SCHEMA = ("tables", "finish", "claim_table", "claim_view")
+SCHEMA = ("tables", "after_taxa", "after_observations", "finish", "claim_table", "claim_view")
 
 #: One load at a time in a database. Any fixed number; this one spells 'shroom' in ASCII.
 _LOCK = 0x7368726F6F6D

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +128,7 @@ class _Filling:
     """Streams one table after the other into the incoming schema; what one table says decides about the next."""
 
     _taxa: Taxa
-    _seen: Marks
+    _seen: Marks | None
     _observations: KeySet | None
     _observers: KeySet | None
 
@@ -198,14 +199,15 @@ class _Filling:
     def _take_observations(self, table: TableStream) -> None:
         import numpy as np
 
-        self._seen = Marks()
+        self._seen = None if self._everything else Marks()
         keys: list[np.ndarray] = []
         work = partial(sift_observations, taxa=self._taxa, quality=self._options.quality, seen=self._seen)
-        for sifted in self._sifted(table, work):
-            if not keys and self._folder:
+        for number, sifted in enumerate(self._sifted(table, work, meanwhile="after_taxa")):
+            if number == 0 and self._folder:
                 first = sifted.kept.rows
                 refuse_without_room(self._folder, max(first, first * table.bytes / sifted.bytes))
-            keys.append(np.empty(0, np.uint64) if self._everything else sifted.keys)
+            if sifted.keys is not None:
+                keys.append(sifted.keys)
         self._observations = None if self._everything else KeySet(np.concatenate([np.empty(0, np.uint64), *keys]))
 
     def _take_photos(self, table: TableStream) -> None:
@@ -214,7 +216,7 @@ class _Filling:
         observers = [np.empty(0, np.int64)]
         work = partial(sift_photos, observations=self._observations, seen=self._seen)
         repeated = [np.empty(0, np.int64)]
-        for sifted in self._sifted(table, work):
+        for sifted in self._sifted(table, work, meanwhile="after_observations"):
             repeated.append(self._kept_photos.add(sifted.photos))
             self._other_photos.add(sifted.other_photos)
             if not self._everything:
@@ -232,9 +234,16 @@ class _Filling:
         for _ in self._sifted(table, partial(sift_observers, wanted=self._observers)):
             pass
 
-    def _sifted(self, table: TableStream, work: Callable[[Block], Sifted]) -> Iterator[Sifted]:
+    def _sifted(
+        self, table: TableStream, work: Callable[[Block], Sifted], *, meanwhile: str | None = None
+    ) -> Iterator[Sifted]:
+        """Write the kept rows of a table; the server runs a file of SQL while the first blocks are read."""
+        blocks = read_blocks(table, work)
+        first = list(islice(blocks, 1))
+        if meanwhile:
+            run_file(self._connection, f"schema/{meanwhile}.sql")
         with self._copy(table) as keep:
-            for sifted in read_blocks(table, work):
+            for sifted in chain(first, blocks):
                 keep(sifted)
                 yield sifted
                 self._progress(table.packed.taken, Bytes(table.packed.bytes), f"read {table.table}")

@@ -48,7 +48,7 @@ def sift_taxa(block: Block, taxa: Taxa) -> Sifted:
     return _sifted(block, taxa.rows, {OTHER_TAXON: ~taxa.rows})
 
 
-def sift_observations(block: Block, taxa: Taxa, quality: str, seen: Marks) -> Sifted:
+def sift_observations(block: Block, taxa: Taxa, quality: str, seen: Marks | None) -> Sifted:
     """Keep observations of the wanted grade and taxa.
 
     Parameters
@@ -56,12 +56,10 @@ def sift_observations(block: Block, taxa: Taxa, quality: str, seen: Marks) -> Si
     quality
         A quality grade, or any.
     seen
-        All observations of the block are added to it.
+        All observations of the block are added to it; None where every observation is kept.
     """
     import numpy as np
 
-    keys = uuid_keys(block, "observation_uuid")
-    seen.add(keys)
     graded = np.ones(block.rows, bool) if quality == "any" else equals(block, "quality_grade", quality.encode())
     if taxa.roots is None:
         kept, left_out = graded, {}
@@ -72,11 +70,14 @@ def sift_observations(block: Block, taxa: Taxa, quality: str, seen: Marks) -> Si
         blank, known = ids < 0, taxa.known.has(ids)
         left_out = {NO_TAXON: other & blank, UNKNOWN_TAXON: other & ~blank & ~known, OTHER_TAXON: other & known}
     sifted = _sifted(block, kept, {OTHER_GRADE: ~graded, **left_out})
-    sifted.keys = keys[kept]
+    if seen is not None:
+        keys = uuid_keys(block, "observation_uuid")
+        seen.add(keys)
+        sifted.keys = keys[kept]
     return sifted
 
 
-def sift_photos(block: Block, observations: KeySet | None, seen: Marks) -> Sifted:
+def sift_photos(block: Block, observations: KeySet | None, seen: Marks | None) -> Sifted:
     """Keep the photos of kept observations.
 
     Parameters
@@ -84,11 +85,11 @@ def sift_photos(block: Block, observations: KeySet | None, seen: Marks) -> Sifte
     observations
         The observations kept; None: all of them.
     seen
-        All observations of the dump.
+        All observations of the dump; None with the other.
     """
     import numpy as np
 
-    if observations is None:
+    if observations is None or seen is None:
         kept, left_out = np.ones(block.rows, bool), {}
     else:
         keys = uuid_keys(block, "observation_uuid")
