@@ -120,6 +120,23 @@ def test_the_best_covered_classes_come_first_each_with_its_seeded_sample(dump: D
     assert [row["role"] for row in muscaria] == ["wanted", "wanted", "wanted", "reserve"]
 
 
+@pytest.mark.parametrize("photos", ["photos", "1000000 * photos AS photos"])
+def test_of_a_large_class_the_first_draws_are_taken_also_when_fewer_than_expected_come_early(
+    select: Any, tmp_path: Path, photos: str
+) -> None:
+    dump = Dump()
+    dump.photographed(MUSCARIA, 300, first=1000)
+    dump.photographed(EDULIS, 2, first=100)
+    template = tmp_path / "own.sql"
+    text = sql_file("select/balanced.sql").read_text()
+    template.write_text(text.replace("SELECT class_taxon_id, photos", f"SELECT class_taxon_id, {photos}"))
+    for seed in range(3):
+        _, rows = select(dump if not seed else None, template=str(template), per_class=3, reserve=1, seed=seed)
+        chosen = [row["photo_id"] for row in rows]
+        assert chosen[:4] == sorted(range(1000, 1300), key=lambda photo: draw(seed, photo))[:4]
+        assert set(chosen[4:]) == {100, 101}
+
+
 def test_the_same_catalogue_and_options_give_the_same_bytes_and_another_seed_another_sample(
     dump: Dump, select: Any, tmp_path: Path
 ) -> None:
@@ -1033,7 +1050,8 @@ def test_show_sql_is_what_psql_runs_with_the_same_rows(
         text=True,
         check=True,
     ).stdout
-    assert [int(row["photo_id"]) for row in csv.DictReader(printed.splitlines())] == [row["photo_id"] for row in rows]
+    given = {int(row["photo_id"]): int(row["rank_in_class"]) for row in csv.DictReader(printed.splitlines())}
+    assert given == {row["photo_id"]: row["rank_in_class"] for row in rows}
 
 
 def test_the_reasons_are_asked_in_one_order_everywhere() -> None:

@@ -2,10 +2,33 @@
 --
 -- :per_class            bigint            photos wanted of each class
 -- :reserve              bigint            further photos of each class that may fill holes
-ranked AS (                 -- the CASE says no more than IS NULL, of which the planner expects one row in 200
-    SELECT *, row_number() OVER (PARTITION BY class_taxon_id ORDER BY draw, photo_id) AS rank_in_class
+near AS MATERIALIZED (      -- of a large class only the draws that can be among the first, so that few are sorted: five
+                            -- deviations and twenty more than are wanted; the CASE says no more than IS NULL, of which
+                            -- the planner expects one row in 200
+    SELECT judged.*
     FROM judged
+    JOIN class USING (class_taxon_id)
     WHERE CASE WHEN reason IS NULL THEN true END
+      AND draw < 2147483647 * ((:per_class + :reserve + 5 * sqrt(:per_class + :reserve) + 20) / class.photos)
+),
+lacking AS MATERIALIZED (   -- should chance have left too few of a class, all of it is sorted
+    SELECT class_taxon_id
+    FROM class
+    LEFT JOIN (SELECT class_taxon_id, count(*) AS found FROM near GROUP BY class_taxon_id) AS counted
+        USING (class_taxon_id)
+    WHERE coalesce(found, 0) < least(class.photos, :per_class + :reserve)
+),
+ranked AS (
+    SELECT *, row_number() OVER (PARTITION BY class_taxon_id ORDER BY draw, photo_id) AS rank_in_class
+    FROM (
+        SELECT * FROM near
+        WHERE class_taxon_id <> ALL (ARRAY(SELECT class_taxon_id FROM lacking))
+        UNION ALL
+        SELECT * FROM judged
+        WHERE EXISTS (SELECT FROM lacking)
+          AND class_taxon_id = ANY (ARRAY(SELECT class_taxon_id FROM lacking))
+          AND CASE WHEN reason IS NULL THEN true END
+    ) AS enough
 ),
 observer AS (               -- one row each, should the dump have two
     SELECT DISTINCT ON (observer_id)
@@ -44,5 +67,4 @@ JOIN taxa AS class_taxon ON class_taxon.taxon_id = ranked.class_taxon_id
 JOIN taxa AS taxon ON taxon.taxon_id = ranked.taxon_id
 LEFT JOIN observer ON observer.observer_id = ranked.observer_id
 CROSS JOIN LATERAL (SELECT coalesce(observer.name, 'iNaturalist user ' || ranked.observer_id) AS name) AS credit
-WHERE ranked.rank_in_class <= :per_class + :reserve
-ORDER BY class.photos DESC, ranked.class_taxon_id, ranked.rank_in_class;
+WHERE ranked.rank_in_class <= :per_class + :reserve;

@@ -23,7 +23,7 @@ from shroomcurate.select.options import (
     box,
     day,
 )
-from shroomcurate.select.rows import SCHEMA, class_folders, execute, selected_rows, with_classes
+from shroomcurate.select.rows import SCHEMA, class_folders, execute, in_order, selected_rows, with_classes
 from shroomcurate.select.scope import Scope, read_scope
 from shroomcurate.select.templates import (
     Parameter,
@@ -147,7 +147,7 @@ def query(dataset: Dataset, options: QueryOptions = QueryOptions(), database_url
         connection.exec_driver_sql(_SETTINGS)
         execute(driver, _tally(), request.values)
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")  # a template of the user's own changes nothing
-        rows = selected_rows(driver, template, request.values)
+        rows = in_order(selected_rows(driver, template, request.values), _available(connection))
         left_out, photos = _left_out(driver, request, rows)
         excluded = _held(connection, request.values["exclude"])
     if not rows.num_rows:
@@ -275,6 +275,12 @@ def _left_out(driver: Any, request: _Request, rows: pa.Table) -> tuple[dict[str,
     elif None in counts:
         counts["more_than_needed"] = counts.pop(None) - rows.num_rows
     return {reason: counts.get(reason, 0) for reason in REASONS if reason in counts}, photos
+
+
+def _available(connection: Connection) -> dict[int, int]:
+    """Return how many photos each class has that are available: taxon id -> photos."""
+    tally = connection.exec_driver_sql("SELECT class_taxon_id, photos FROM tally WHERE reason IS NULL")
+    return {row.class_taxon_id: row.photos for row in tally}
 
 
 def _held(connection: Connection, ids: list[int] | None) -> int:

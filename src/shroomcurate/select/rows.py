@@ -132,17 +132,37 @@ def _read(template: Template, content: bytes) -> pa.Table:
 
 
 def _check(template: Template, table: pa.Table) -> None:
-    import numpy as np
+    import pyarrow.compute as pc
 
     for name in _NEVER_NULL:
         if table[name].null_count:
             raise BadOption(f"{template.path}: the SELECT gives rows without {name}.", "Leave such rows out.")
-    if len(np.unique(table["photo_id"].to_numpy())) != table.num_rows:
+    if pc.count_distinct(table["photo_id"]).as_py() != table.num_rows:
         raise BadOption(
             f"{template.path}: the SELECT gives a photo twice.",
             "A photo of several observations has several rows in claim: write SELECT DISTINCT ON (photo_id), or "
             "select from judged (-- include: judged.sql), which holds each photo once.",
         )
+
+
+def in_order(table: pa.Table, available: Mapping[int, int]) -> pa.Table:
+    """Return the rows by class, the one with most available photos first, and by rank: sooner done here than by SQL.
+
+    Parameters
+    ----------
+    table
+        As :func:`selected_rows` gives it, in any order.
+    available
+        Id of a class -> photos that it has, in the selection or not.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    classes = pc.unique(table["class_taxon_id"]).to_pylist()
+    best_first = sorted(classes, key=lambda class_id: (-available.get(class_id, 0), class_id))
+    place = pc.index_in(table["class_taxon_id"], pa.array(best_first, "int64")).to_numpy().astype(np.int64)
+    return table.take(np.lexsort((table["photo_id"], table["rank_in_class"], place)))
 
 
 def with_classes(table: pa.Table, per_class: int) -> pa.Table:
