@@ -73,7 +73,7 @@ INSERT INTO official.taxa
     SELECT 1000000 + s, '48460/1', 10, 'species', 'Animal species' || s, true FROM generate_series(0, 59999) s;
 INSERT INTO official.observations
         (observation_uuid, observer_id, latitude, longitude, positional_accuracy, taxon_id, quality_grade, observed_on)
-    SELECT md5('animal' || o)::uuid, 1 + o % 30000, 45, 5, 28, 1000000 + o * 7919 % 60000, 'research', '2020-05-01'
+    SELECT md5('animal' || o)::uuid, 1 + o % 30000, 45, 5, 28, 1000000 + o % 60000, 'research', '2020-05-01'
     FROM generate_series(1, 3 * {photos} / 2) o;
 INSERT INTO official.photos
         (photo_uuid, photo_id, observation_uuid, observer_id, extension, license, width, height, position)
