@@ -135,6 +135,22 @@ def test_kept_rows_hold_the_columns_of_the_table_in_its_order_whatever_the_file_
     assert kept.rows == len(wanted)
 
 
+def test_a_byte_order_mark_is_data_also_where_a_blocks_rows_begin() -> None:
+    rows = block(("\ufeffann", "1", ""), ("\ufeffbob", "2", ""), header=("login", "observer_id", "name"))
+    assert [row[1] for row in fields(kept_rows(rows, np.array([True, True])))] == [
+        "\ufeffann".encode(),
+        "\ufeffbob".encode(),
+    ]
+
+
+def test_of_a_column_that_stands_there_twice_only_the_first_counts() -> None:
+    rows = block(("1", "ann", "Ann", "\r"), ("2", "bob\r", "Bob", ""), header=("observer_id", "login", "name", "name"))
+    kept = kept_rows(rows, np.array([True, True]))
+    assert [row[2] for row in fields(kept)] == [b"Ann", b"Bob"]
+    assert kept.replaced == 1
+    assert "line 3, column login" in kept.replaced_example
+
+
 KEYS = st.lists(st.one_of(st.integers(0, 300), st.integers(0, 2**63 - 1)), max_size=60)
 
 

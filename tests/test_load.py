@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -132,6 +133,12 @@ def test_an_unknown_taxon_is_named(dump: Dump, tmp_path: Path, database_url: str
         load(dump, tmp_path, database_url, taxa=("Amonita",))
     with pytest.raises(NothingMatches, match="9" * 30):
         load(dump, tmp_path, database_url, taxa=("9" * 30,))
+
+
+def test_blank_names_no_taxon(dump: Dump, tmp_path: Path, database_url: str) -> None:
+    dump.taxon(7003, "48460", "10", "species", "")
+    with pytest.raises(NothingMatches, match="'' is not in this dump's taxa"):
+        load(dump, tmp_path, database_url, taxa=("",))
 
 
 def test_a_taxon_without_photos_does_not_replace_the_catalogue(
@@ -658,6 +665,23 @@ def test_a_load_killed_at_any_moment_leaves_the_old_catalogue_and_nothing_else(
     report = load_csvs(LoadOptions(folder), database_url)
     assert report.tables["photos"].kept == 3003
     assert len(photo_ids(rows_of)) == 3003
+
+
+def test_an_error_that_somebody_keeps_keeps_no_thread(
+    dump: Dump, tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(dumps, "BLOCK_BYTES", 1000)
+    dump.photographed(EDULIS, 3000, first=1000)
+    with pytest.raises(ZeroDivisionError) as kept:
+        load_csvs(LoadOptions(dump.write(tmp_path / "dump")), database_url, failing)
+    give_up = time.monotonic() + 10
+    while any(thread.name.startswith("read_") for thread in threading.enumerate()):
+        assert time.monotonic() < give_up, "Python would wait for them at its end"
+        time.sleep(0.02)
+    assert kept.tb
 
 
 def test_a_server_that_is_not_there_is_named(dump: Dump, tmp_path: Path) -> None:

@@ -262,6 +262,21 @@ class TestTheStream:
                 time.sleep(0.02)
         assert threading.active_count() <= before + 1
 
+    def test_a_read_in_another_thread_ends_when_it_is_closed(self) -> None:
+        def read_on() -> None:
+            with pytest.raises(ValueError, match="closed"):
+                stream.read()
+
+        with serving() as (server, url):
+            server.hold_after = len(NOISE) // 2
+            stream = open_remote(url, HASTE)
+            reader = threading.Thread(target=read_on, daemon=True)
+            reader.start()
+            time.sleep(0.1)
+            stream.close()
+            reader.join(10)
+            assert not reader.is_alive()
+
     def test_an_error_stays(self) -> None:
         with serving(fault=lambda _: "503") as (_, url), open_remote(described(url), HASTE) as stream:
             for _ in range(2):

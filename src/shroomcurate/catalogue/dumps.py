@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -115,10 +115,11 @@ class Block:
         return bytes(self.content[start:end])
 
 
-def read_blocks(table: TableStream, work: Callable[[Block], _Result]) -> Iterator[_Result]:
+def read_blocks(table: TableStream, work: Callable[[Block], _Result]) -> Generator[_Result, None, None]:
     """Split a table into blocks and yield what ``work`` makes of each, in file order.
 
-    One thread reads and a few work, ahead of the caller; memory does not grow with the file.
+    One thread reads and a few work, ahead of the caller; memory does not grow with the file. Who breaks off closes the
+    generator, or the threads wait for ever.
 
     Parameters
     ----------

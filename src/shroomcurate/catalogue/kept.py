@@ -46,6 +46,7 @@ COPY_HEAD, COPY_TAIL = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 _FIRST_DAY = (datetime.date.min - datetime.date(1970, 1, 1)).days
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
+_BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}".encode()
 
 
 @dataclass
@@ -97,13 +98,14 @@ def _readable(block: Block, rows: np.ndarray, text: bytes) -> tuple[bytes, int, 
             return text, 0, ""
     except UnicodeDecodeError:
         pass
+    used = {block.header.index(name) for name in TABLES[block.table]}  # a header may name a column twice
     lines, replaced, example = [], 0, ""
     for row, line in zip(rows.tolist(), text.split(b"\n"), strict=False):
         values = line.split(b"\t")
         for place, value in enumerate(values):
             decoded = value.decode("utf-8", "replace").encode()
             values[place] = decoded.replace(b"\r", _REPLACEMENT).replace(b"\0", _REPLACEMENT)
-            if values[place] != value and block.header[place] in TABLES[block.table]:
+            if values[place] != value and place in used:
                 replaced += 1
                 where = f"{block.label}, line {block.first_line + row}, column {block.header[place]}: {value!r}"
                 example = example or where
@@ -206,6 +208,8 @@ def parsed(header: Sequence[str], text: bytes, types: dict[str, pa.DataType]) ->
     import pyarrow as pa
     import pyarrow.csv as pa_csv
 
+    if text.startswith(_BYTE_ORDER_MARK):  # Arrow passes over one, which here is of the first value
+        text = _BYTE_ORDER_MARK + text
     # By their places: a header may name a column twice.
     places = {str(header.index(name)): kind for name, kind in types.items()}
     table = pa_csv.read_csv(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
@@ -113,8 +113,9 @@ def load_csvs(options: LoadOptions, database_url: str | None = None, progress: P
             run_file(connection, "schema/tables.sql")
             keep_freed_memory()
             filling = _Filling(connection, options, progress, None if database_url else home())
-            for table in open_tables(dump):
-                filling.take(table)
+            with filling.readers:
+                for table in open_tables(dump):
+                    filling.take(table)
             report = filling.report(dump)
             if not options.force:
                 ledger.refuse_half_a_dump(connection, report)
@@ -131,6 +132,8 @@ class _Filling:
     _seen: Marks | None
     _observations: KeySet | None
     _observers: KeySet | None
+    readers: ExitStack
+    """Ends the threads that read: whoever keeps an error keeps what it passed through, and Python waits for threads."""
 
     def __init__(self, connection: Connection, options: LoadOptions, progress: Progress, folder: Path | None) -> None:
         self._reports = {table: TableReport() for table in TABLES}
@@ -141,6 +144,7 @@ class _Filling:
         self._folder = folder
         self._everything = options.all_taxa and options.quality == "any"
         self._kept_photos, self._other_photos = Bits(), Bits()
+        self.readers = ExitStack()
 
     def take(self, table: TableStream) -> None:
         """Load one table; they come in the order of ``NEEDS``."""
@@ -238,7 +242,7 @@ class _Filling:
         self, table: TableStream, work: Callable[[Block], Sifted], *, meanwhile: str | None = None
     ) -> Iterator[Sifted]:
         """Write the kept rows of a table; the server runs a file of SQL while the first blocks are read."""
-        blocks = read_blocks(table, work)
+        blocks = self.readers.enter_context(closing(read_blocks(table, work)))
         first = list(islice(blocks, 1))
         if meanwhile:
             run_file(self._connection, f"schema/{meanwhile}.sql")

@@ -91,7 +91,7 @@ def _root(whole: Block, ids: np.ndarray, wanted: str) -> int:
         # The dump's ids have 16 digits at most.
         found = ids[ids == int(wanted)] if len(wanted) <= 16 else ids[:0]
     else:
-        named = _rows_named(whole, wanted.encode(errors="surrogateescape"))
+        named = _rows_named(whole, wanted.encode(errors="surrogateescape")) if wanted else []  # blank is no name
         found = ids[[row for row in named if whole.value("active", row) in (b"true", b"t")] or named]
     if len(found) == 1:
         return int(found[0])

@@ -79,7 +79,7 @@ class RemoteStream(io.RawIOBase):
         return count
 
     def _next_block(self) -> bytes:
-        while True:
+        while not self._halt.is_set():  # by close(), while another thread reads
             with suppress(queue.Empty):
                 item = self._blocks.get(timeout=0.2)  # ^C is not heard in an endless wait
                 if isinstance(item, BaseException) or not item:
@@ -87,6 +87,7 @@ class RemoteStream(io.RawIOBase):
                 if isinstance(item, BaseException):
                     raise item
                 return item
+        raise ValueError("I/O operation on closed file.")
 
     def close(self) -> None:
         """Break off; the thread ends by itself, at the latest with its time-out."""
