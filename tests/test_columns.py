@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import uuid
 
 import numpy as np
@@ -141,6 +142,25 @@ def test_a_byte_order_mark_is_data_also_where_a_blocks_rows_begin() -> None:
         "\ufeffann".encode(),
         "\ufeffbob".encode(),
     ]
+
+
+@pytest.mark.parametrize("name", [" Ann", "Ann ", "0x10"])
+def test_what_a_name_holds_says_nothing_of_the_numbers_beside_it(name: str) -> None:
+    header = ("name", "rank_level", "taxon_id", "ancestry", "rank", "active")
+    stream = TableStream("taxa", "taxa.csv", None, PackedFile("", 0, ""), 0)  # type: ignore[arg-type]
+    content = f"{name}\t.5\t1\t\t\tt\n".encode()
+    rows = _split(stream, header, bytearray(content + bytes(_SPARE)), len(content), 2)
+    assert fields(kept_rows(rows, np.array([True])))[0][2] == struct.pack("!d", 0.5)
+
+
+@pytest.mark.parametrize("number", [" 10", "10 ", "0x10", "0X10"])
+def test_a_number_that_is_padded_or_hexadecimal_is_refused(number: str) -> None:
+    header = ("rank_level", "rank", "taxon_id", "ancestry", "name", "active")
+    stream = TableStream("taxa", "taxa.csv", None, PackedFile("", 0, ""), 0)  # type: ignore[arg-type]
+    content = f"10\ta\t1\t\t\tt\n{number}\t\t2\t\t\tt\n".encode()
+    rows = _split(stream, header, bytearray(content + bytes(_SPARE)), len(content), 2)
+    with pytest.raises(BadDump, match="line 3: column 'rank_level' holds"):
+        kept_rows(rows, np.array([True, True]))
 
 
 def test_of_a_column_that_stands_there_twice_only_the_first_counts() -> None:

@@ -132,21 +132,38 @@ def _typed(block: Block, rows: np.ndarray, text: bytes) -> pa.RecordBatch:
     except (pa.ArrowInvalid, binascii.Error) as error:
         _name_the_first(block, rows)
         raise AssertionError("every value is of its kind after all") from error
-    if _is_odd(block.table, typed, text):
+    if _is_odd(block, rows, typed, text):
         _name_the_first(block, rows)
     columns = {name: uuids.get(name) or typed[name].combine_chunks() for name in kinds}
     return pa.RecordBatch.from_pydict(columns)
 
 
-def _is_odd(table: str, typed: pa.Table, text: bytes) -> bool:
+def _is_odd(block: Block, rows: np.ndarray, typed: pa.Table, text: bytes) -> bool:
     """Return whether Arrow may have taken for a value what is none."""
-    # It passes over blanks around a number, and reads hexadecimal ones.
+    kinds = TABLES[block.table]
+    no_key = any(typed[name].null_count for name in _KEYS[block.table] if name in typed.column_names)
+    # What no row holds need not be looked for in each column. Names hold it, and may.
     padded = b" " in text and (text.startswith(b" ") or any(pair in text for pair in (b"\t ", b" \t", b"\n ", b" \n")))
     hexadecimal = any(sign in text and b"0" + sign in text for sign in (b"x", b"X"))
-    no_key = any(typed[name].null_count for name in _KEYS[table] if name in typed.column_names)
     return (
-        padded or hexadecimal or no_key or any(_is_odd_column(TABLES[table][n], typed[n]) for n in typed.column_names)
+        no_key
+        or ((padded or hexadecimal) and _is_disguised(block, rows))
+        or any(_is_odd_column(kinds[name], typed[name]) for name in typed.column_names)
     )
+
+
+def _is_disguised(block: Block, rows: np.ndarray) -> bool:
+    """Return whether a value has a blank around it, which Arrow passes over, or is hexadecimal, which it reads."""
+    import numpy as np
+
+    characters = np.frombuffer(block.content, np.uint8)
+    for name, kind in TABLES[block.table].items():
+        starts, ends = block.field(name, rows)
+        first, second, last = characters[starts], characters[starts + 1] | 0x20, characters[ends - 1]
+        disguised = (first == ord(" ")) | (last == ord(" ")) | (second == ord("x"))
+        if kind != "text" and (disguised & (ends > starts)).any():
+            return True
+    return False
 
 
 def _is_odd_column(kind: str, values: pa.ChunkedArray) -> bool:
