@@ -13,6 +13,7 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -69,6 +70,7 @@ _SPARE = 40
 _FETCH_AGAIN = "The file is damaged or was cut short. Fetch it again, then type the same command."
 
 _Result = TypeVar("_Result")
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def read_blocks(table: TableStream, work: Callable[[Block], _Result]) -> Generat
 
         try:
             reading = pool.submit(read)
-            while (result := ahead.get()) is not None:
+            while (result := _taken(ahead)) is not None:
                 room.release()
                 yield result.result()
             reading.result()
@@ -175,6 +177,12 @@ def read_blocks(table: TableStream, work: Callable[[Block], _Result]) -> Generat
             room.release()
             free.put(bytearray(_SPARE))
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _taken(ahead: queue.SimpleQueue[_Item]) -> _Item:
+    while True:
+        with suppress(queue.Empty):
+            return ahead.get(timeout=0.5)  # ^C is not heard in an endless wait
 
 
 def read_whole(table: TableStream) -> Block:
