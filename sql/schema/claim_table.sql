@@ -5,5 +5,4 @@ CREATE TABLE claim AS TABLE claim_joined;
 DROP VIEW claim_joined;
 
 CREATE INDEX ON claim (photo_id) WHERE repeated;
-SET LOCAL default_statistics_target = 10;
 ANALYZE claim;

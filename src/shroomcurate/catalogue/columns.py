@@ -11,13 +11,19 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def _words(block: Block, places: np.ndarray) -> np.ndarray:
-    """Return the eight bytes from each place on as a little-endian integer."""
+def pieces(block: Block, places: np.ndarray, kind: str) -> np.ndarray:
+    """Return what stands in the block's content from each place on, of a NumPy type of at most ``_SPARE`` bytes."""
     import numpy as np
 
-    at_any_byte = np.ndarray((len(block.content) - 7,), "<u8", block.content, 0, (1,))
-    words: np.ndarray = at_any_byte[places]
-    return words
+    size = np.dtype(kind).itemsize
+    at_any_byte = np.ndarray((len(block.content) - size + 1,), kind, block.content, 0, (1,))
+    taken: np.ndarray = at_any_byte[places]
+    return taken
+
+
+def _words(block: Block, places: np.ndarray) -> np.ndarray:
+    """Return the eight bytes from each place on as a little-endian integer."""
+    return pieces(block, places, "<u8")
 
 
 def equals(block: Block, name: str, value: bytes) -> np.ndarray:

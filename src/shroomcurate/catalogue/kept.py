@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shroomcurate.catalogue.columns import bad_value
+from shroomcurate.catalogue.columns import bad_value, pieces
 from shroomcurate.catalogue.dumps import TABLES, Block
 
 if TYPE_CHECKING:
@@ -157,11 +157,11 @@ def _is_disguised(block: Block, rows: np.ndarray) -> bool:
     import numpy as np
 
     characters = np.frombuffer(block.content, np.uint8)
-    for name, kind in TABLES[block.table].items():
+    for name in (name for name, kind in TABLES[block.table].items() if kind != "text"):
         starts, ends = block.field(name, rows)
         first, second, last = characters[starts], characters[starts + 1] | 0x20, characters[ends - 1]
         disguised = (first == ord(" ")) | (last == ord(" ")) | (second == ord("x"))
-        if kind != "text" and (disguised & (ends > starts)).any():
+        if (disguised & (ends > starts)).any():
             return True
     return False
 
@@ -171,7 +171,7 @@ def _is_odd_column(kind: str, values: pa.ChunkedArray) -> bool:
     import pyarrow.compute as pc
 
     if kind == "ancestry":
-        return not _all(pc.match_substring_regex(values, f"^({_SHAPE[kind].decode()})$"))
+        return not _all(_are_paths(values))
     if kind == "number":
         return not _all(pc.is_finite(values))
     # Arrow takes the year 0, which neither Python nor PostgreSQL knows.
@@ -190,8 +190,7 @@ def _uuids(block: Block, name: str, rows: np.ndarray) -> pa.Array:
     import pyarrow as pa
 
     starts, ends = block.field(name, rows)
-    at_any_byte = np.ndarray((len(block.content) - 35,), "V36", block.content, 0, (1,))
-    characters = at_any_byte[starts].view(np.uint8).reshape(-1, 36)
+    characters = pieces(block, starts, "V36").view(np.uint8).reshape(-1, 36)
     if (ends - starts != 36).any() or (characters[:, [8, 13, 18, 23]] != ord("-")).any():
         raise binascii.Error
     digits = np.concatenate([characters[:, start:end] for start, end in _DIGITS], axis=1)
@@ -255,6 +254,12 @@ def parsed(header: Sequence[str], text: bytes, types: dict[str, pa.DataType]) ->
     return table.rename_columns(list(types))
 
 
+def _are_paths(ancestry: pa.ChunkedArray) -> pa.ChunkedArray:
+    import pyarrow.compute as pc
+
+    return pc.match_substring_regex(ancestry, f"^({_SHAPE['ancestry'].decode()})$")
+
+
 def _all(values: pa.ChunkedArray) -> bool:
     import pyarrow.compute as pc
 
@@ -294,6 +299,6 @@ def refuse_odd_ancestry(block: Block, ancestry: pa.ChunkedArray) -> None:
     """
     import pyarrow.compute as pc
 
-    well = pc.match_substring_regex(ancestry, f"^({_SHAPE['ancestry'].decode()})$")
+    well = _are_paths(ancestry)
     if not _all(well):
         raise bad_value(block, "ancestry", pc.index(well, False).as_py())

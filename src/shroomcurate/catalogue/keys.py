@@ -22,8 +22,15 @@ def distinct(values: np.ndarray) -> np.ndarray:
     import numpy as np
 
     ordered = np.sort(values)
-    once: np.ndarray = ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]]
+    once: np.ndarray = ordered[_firsts(ordered)]
     return once
+
+
+def _firsts(ordered: np.ndarray) -> np.ndarray:
+    """Return where each value stands first, in an array that has equal ones side by side."""
+    import numpy as np
+
+    return np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)])
 
 
 class KeySet:
@@ -72,12 +79,11 @@ def _places(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return numbers >> 3, np.uint8(1) << (numbers & 7).astype(np.uint8)
 
 
-def _set(page: np.ndarray, ordered: np.ndarray) -> None:
-    """Set the bits of some numbers."""
+def _set(page: np.ndarray, places: np.ndarray, bits: np.ndarray) -> None:
+    """Set bits in the bytes of a page; of bytes that stand there more than once, all side by side."""
     import numpy as np
 
-    places, bits = _places(ordered)
-    first = np.flatnonzero(np.concatenate([[True], places[1:] != places[:-1]])[: len(places)])
+    first = _firsts(places)
     if len(first):
         page[places[first]] |= np.bitwise_or.reduceat(bits, first)
 
@@ -99,9 +105,9 @@ class Marks:
         """Add keys."""
         import numpy as np
 
-        ordered = np.sort(keys.view(np.int64) & (_MARKS - 1))
+        places, bits = _places(np.sort(keys.view(np.int64) & (_MARKS - 1)))
         with self._adding:
-            _set(self._bits, ordered)
+            _set(self._bits, places, bits)
 
     def has(self, keys: np.ndarray) -> np.ndarray:
         """Return which keys may be in the set."""
@@ -125,13 +131,12 @@ class Bits:
         ordered = np.sort(ids)
         again = [ordered[1:][ordered[1:] == ordered[:-1]]]
         numbers = ordered >> _PAGE_BITS
-        starts = np.flatnonzero(np.concatenate([[True], numbers[1:] != numbers[:-1]])[: len(ids)]).tolist()
+        starts = _firsts(numbers).tolist()
         for start, end in zip(starts, [*starts[1:], len(ids)], strict=False):
             page = self._page(int(numbers[start]))
-            within = ordered[start:end] & ((1 << _PAGE_BITS) - 1)
-            places, bits = _places(within)
+            places, bits = _places(ordered[start:end] & ((1 << _PAGE_BITS) - 1))
             again.append(ordered[start:end][page[places] & bits != 0])
-            _set(page, within)
+            _set(page, places, bits)
         return np.concatenate(again)
 
     def _page(self, number: int) -> np.ndarray:
