@@ -120,7 +120,7 @@ def test_the_best_covered_classes_come_first_each_with_its_seeded_sample(dump: D
     assert [row["role"] for row in muscaria] == ["wanted", "wanted", "wanted", "reserve"]
 
 
-@pytest.mark.parametrize("photos", ["photos", "1000000 * photos AS photos"])
+@pytest.mark.parametrize("photos", ["photos", "1000000 * photos AS photos", "0 AS photos"])
 def test_of_a_large_class_the_first_draws_are_taken_also_when_fewer_than_expected_come_early(
     select: Any, tmp_path: Path, photos: str
 ) -> None:

@@ -9,7 +9,8 @@ near AS MATERIALIZED (      -- of a large class only the draws that can be among
     FROM judged
     JOIN class USING (class_taxon_id)
     WHERE CASE WHEN reason IS NULL THEN true END
-      AND draw < 2147483647 * ((:per_class + :reserve + 5 * sqrt(:per_class + :reserve) + 20) / class.photos)
+      AND CAST(draw AS double precision) * class.photos
+          < 2147483647 * (:per_class + :reserve + 5 * sqrt(:per_class + :reserve) + 20)
 ),
 lacking AS MATERIALIZED (   -- should chance have left too few of a class, all of it is sorted
     SELECT class_taxon_id
