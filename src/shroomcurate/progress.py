@@ -7,7 +7,8 @@ from collections.abc import Callable
 Progress = Callable[[int, int, str], None]
 """``progress(done, total, label)``; total 0 means unknown. A new label starts a new bar.
 
-When the total is :class:`Bytes`, the bar also shows how many there are and the rate.
+When the total is :class:`Bytes`, the bar also shows how many there are and the rate; when it is :class:`Noted`, the
+rate and the note.
 """
 
 
@@ -21,6 +22,18 @@ class Bytes(int):
                 return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
             amount /= 1000
         return f"{amount:.1f} GB"
+
+
+class Noted(int):
+    """A number of things with a note on how they fare, such as ``Noted(800, "31.2 MB, 4 gone")``."""
+
+    note: str
+
+    def __new__(cls, number: int, note: str) -> Noted:
+        """Make the number; the note is kept beside it."""
+        made = super().__new__(cls, number)
+        made.note = note
+        return made
 
 
 def silent(done: int, total: int, label: str) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shroomcurate.catalogue.ledger import LoadReport
     from shroomcurate.clean import CleanSummary
     from shroomcurate.demo.score import CleaningScore
-    from shroomcurate.download import DownloadSummary
+    from shroomcurate.download import DownloadPlan, DownloadSummary, RecheckSummary
     from shroomcurate.embed import EmbedSummary
     from shroomcurate.report import ReportSummary
     from shroomcurate.restore import RestoreSummary
@@ -145,20 +145,57 @@ def templates(terminal: Terminal, found: Sequence[Template]) -> None:
     terminal.result([{"name": each.name, **asdict(each)} for each in found])
 
 
-def download(terminal: Terminal, summary: DownloadSummary) -> None:
+def download_plan(terminal: Terminal, plan: DownloadPlan) -> None:
+    """Show what would be fetched, and whether it fits."""
+    terminal.say(
+        f"{plan.photos:,} photos to ask for in {plan.classes:,} classes, about {Bytes(plan.expected_bytes)}; "
+        f"{plan.already_there:,} are here. {Bytes(plan.free_bytes)} are free."
+    )
+    warn_of_space(terminal, plan)
+    terminal.say("Nothing was asked for (--dry-run).")
+    terminal.result(plan)
+
+
+def warn_of_space(terminal: Terminal, plan: DownloadPlan) -> None:
+    """Say so when the photos will probably not fit on the disk."""
+    if plan.expected_bytes > plan.free_bytes:
+        terminal.warn(
+            f"About {Bytes(plan.expected_bytes)} to come, and room for {Bytes(plan.free_bytes)}: the disk will probably"
+            " be full before the end. What has come by then is kept."
+        )
+
+
+def recheck(terminal: Terminal, summary: RecheckSummary, why_not: str | None) -> None:
+    """Show what was taken out since it was taken down or relicensed."""
+    terminal.counts("Taken out", ("because", "photos"), summary.withdrawn)
+    withdrawn = sum(summary.withdrawn.values())
+    terminal.say(
+        f"\n{summary.checked:,} photos asked about again; {withdrawn:,} moved to removed/withdrawn/."
+        + (f" {summary.unanswered:,} without a clear answer stay." if summary.unanswered else "")
+    )
+    if why_not:
+        terminal.say(f"Licences were not compared: {escape(why_not)}.")
+
+
+def download(terminal: Terminal, summary: DownloadSummary, rechecked: RecheckSummary | None = None) -> None:
     """Show how the photos ended, and which classes are short."""
     terminal.counts("Photos asked for", ("status", "photos"), summary.statuses)
+    rate = f", {summary.fetched / summary.seconds:,.0f} a second" if summary.fetched and summary.seconds else ""
     terminal.say(
-        f"\n{summary.fetched:,} fetched now, {summary.already_there:,} were there, {summary.from_reserve:,} from the "
-        f"reserve; {Bytes(summary.bytes)} in {summary.classes:,} classes."
+        f"\n{summary.fetched:,} fetched now{rate}; {summary.already_there:,} were there, {summary.from_reserve:,} from "
+        f"the reserve; {Bytes(summary.bytes)} in {summary.classes:,} classes."
     )
+    if summary.taken_out:
+        terminal.say(f"{summary.taken_out:,} of them are in removed/; the reserve stands in for them.")
+    if summary.damaged:
+        terminal.warn(f"{summary.damaged:,} photos on disk were not what had come, and were asked for again.")
     if summary.unselected:
         terminal.say(f"{summary.unselected:,} photos that are no longer selected were moved to unselected/.")
     short = _worst_first(summary.shortages)
     terminal.table("Too few photos: the reserve is used up", ("class", "missing"), _shortened(short))
     if short and summary.statuses.get("gone"):
         terminal.say("If gone photos should be there, as after a wrong --base-url: download --retry-gone asks again.")
-    terminal.result(summary)
+    terminal.result(summary if rechecked is None else {**asdict(summary), "recheck": asdict(rechecked)})
 
 
 def clean(terminal: Terminal, summary: CleanSummary, embedded: EmbedSummary) -> None:

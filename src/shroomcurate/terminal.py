@@ -21,7 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from shroomcurate.errors import INTERRUPTED, NotWritable, ShroomError
-from shroomcurate.progress import Bytes, Progress, silent
+from shroomcurate.progress import Bytes, Noted, Progress, silent
 
 #: Seconds between two plain progress lines where there is no terminal.
 _LINE_EVERY = 10.0
@@ -183,7 +183,7 @@ def _bars(console: Console) -> Iterator[Progress]:
             first[label] = done
             tasks[label] = bar.add_task(label, total=total or None, completed=done, amount="")
         task = bar.tasks[tasks[label]]
-        amount = _amount(done, total, done - first[label], task.elapsed) if isinstance(total, Bytes) else ""
+        amount = _amount(done, total, done - first[label], task.elapsed)
         visible = not total or done < total
         bar.update(tasks[label], completed=done, total=total or None, amount=amount, visible=visible)
 
@@ -202,8 +202,8 @@ def _lines(console: Console) -> Progress:
         if now - last.setdefault(label, now) >= _LINE_EVERY:
             last[label] = now
             share = f"{100 * done / total:.0f} %" if total else f"{done:,}"
-            if isinstance(total, Bytes):
-                share += f", {_amount(done, total, done - first, now - began)}"
+            if amount := _amount(done, total, done - first, now - began):
+                share += f", {amount}"
                 if done > first:
                     left = int((total - done) * (now - began) / (done - first))
                     share += f", {timedelta(seconds=left)} left"
@@ -213,5 +213,10 @@ def _lines(console: Console) -> Progress:
 
 
 def _amount(done: int, total: int, new: int, seconds: float | None) -> str:
+    """Return how much came and how fast, for totals that can tell."""
+    if isinstance(total, Noted):
+        return ", ".join([*([f"{new / seconds:.0f}/s"] if seconds and new else []), total.note])
+    if not isinstance(total, Bytes):
+        return ""
     rate = f", {Bytes(new / seconds)}/s" if seconds and new else ""
     return f"{Bytes(done)} of {Bytes(total)}{rate}"

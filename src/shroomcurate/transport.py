@@ -1,4 +1,4 @@
-"""One HTTP request for a photo, and every decision about its answer.
+"""One HTTP request for a photo, and what its answer means.
 
 Nothing here knows datasets. A request ends as an :class:`Answer`, never as an exception, and always ends: connecting,
 silence and the whole of it have a limit each.
@@ -9,27 +9,35 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import quote, urljoin, urlsplit
 
 from shroomcurate import __version__
-from shroomcurate.errors import BadOption, NetworkDown
+from shroomcurate.errors import BadOption
 
 if TYPE_CHECKING:
     import httpx
 
 USER_AGENT = f"shroomcurate/{__version__} (python-httpx)"
+HEADERS = {"User-Agent": USER_AGENT, "Accept": "image/*", "Accept-Encoding": "identity"}
 MAX_BYTES = 32 * 2**20  # the bucket's largest photos, 2048 x 2048 pixels as PNG, stay under 16 MiB
 MAX_NOTICE = 2**16  # an error page is read as far as this, so that its connection can be used again
 MAX_PAUSE = 60.0  # seconds; longer than a server's SlowDown, short enough for a person to wait
-FIRST_REQUESTS = 4  # at a time: S3 answers 503 to sudden ramps
 PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")  # environment variables, also in small letters
-ENOUGH, FEW = 50, 10  # photos of which not one came: on the way, and when that is all there was to ask
-LINE_PATIENCE = 60.0  # seconds that a line which has worked may be down: a router restarts in less
+
+
+class Patience(NamedTuple):
+    """Seconds that a request may take; each part has its limit, so that every request ends."""
+
+    connect: float = 10.0
+    """Until a connection stands."""
+    silence: float = 20.0
+    """Without one byte."""
+    whole: float = 120.0
+    """From start to end: ends servers that drip."""
 
 
 class Answer(NamedTuple):
@@ -124,63 +132,47 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
         return None
 
 
-def unreachable(base_url: str, last_error: str | None, requests: int) -> NetworkDown:
-    """Return what to raise when the line is dead."""
-    return NetworkDown(
-        f"{base_url} cannot be reached: {last_error}; {requests} requests made.",
-        "Check the network, or name a mirror with --base-url, then type the same command again: "
-        "what is finished is kept.",
-    )
-
-
-def nothing_there(url: str, errors: Sequence[str]) -> NetworkDown:
-    """Return what to raise when a server answers and yet not one photo comes: an example, how each of them ended."""
-    [(error, count)] = Counter(errors).most_common(1)
-    ended = "all ended like this" if count == len(errors) else f"came to nothing, {count} of them like this"
-    return NetworkDown(
-        f"Nothing is at {url}: the first {len(errors)} photos {ended}: {error}.",
-        "Check --base-url, below which photos/<photo_id>/<size>.<ext> must lie, and that the server is well; "
-        "then type the same command again: none of these photos counts as gone.",
-    )
-
-
-class Line:
-    """How many requests at a time the server bears, and whether it can be reached at all.
-
-    Like TCP: one more per answer at first, halved when the server is overloaded, then one more per round.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.allowed = float(min(FIRST_REQUESTS, most))
-        self.slowed_at: float | None = None
-        self.contact_at: float | None = None
-
-    def hear(self, answer: Answer, now: float) -> None:
-        """Take note of an answer that came at ``now`` (seconds on any steady clock)."""
-        if answer.kind == "unreachable":
-            return
-        self.contact_at = now
-        if not answer.overloaded:
-            self.allowed = min(self.most, self.allowed + (1.0 if self.slowed_at is None else 1.0 / self.allowed))
-        elif self.slowed_at is None or now - self.slowed_at > 1.0:  # one burst of refusals counts once
-            self.allowed = max(1.0, self.allowed / 2)
-            self.slowed_at = now
-
-    def is_dead(self, given_up: int, now: float) -> bool:
-        """Return whether to stop, after ``given_up`` photos in a row for which no connection ever stood."""
-        return given_up >= 2 * int(self.allowed) and self.is_silent(now)
-
-    def is_silent(self, now: float) -> bool:
-        """Return whether there never was a connection, or none for so long that none will come."""
-        return self.contact_at is None or now - self.contact_at > LINE_PATIENCE
-
-
 # -- acts ------------------------------------------------------------------------------------------------------
 
 
+def open_transport(base_url: str, concurrency: int) -> httpx.AsyncBaseTransport:
+    """Return what carries the requests of a run, connections kept open.
+
+    aiohttp's connections behind httpx's interface: httpx's own pool takes ten times as long per request when many run
+    at a time. Behind a proxy it is httpx's own, which speaks every kind of it.
+
+    Raises
+    ------
+    BadOption
+        The environment names a proxy that cannot be used.
+    """
+    import httpx
+
+    limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+    if (proxy := _proxy(base_url)) is not None:
+        try:
+            return httpx.AsyncHTTPTransport(limits=limits, proxy=proxy)
+        except (httpx.InvalidURL, ImportError, ValueError) as error:
+            raise unusable_proxy(error) from error
+    from httpx_aiohttp import AiohttpTransport
+
+    return AiohttpTransport(limits=limits)
+
+
+def _proxy(url: str) -> str | None:
+    """Return the proxy that the environment names for an address."""
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = urlsplit(url)
+    if is_this_machine(url) or proxy_bypass(parts.netloc):
+        return None
+    named = getproxies()
+    proxy = named.get(parts.scheme) or named.get("all")
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+
+
 def open_client(base_url: str, concurrency: int, connect_timeout: float, read_timeout: float) -> httpx.AsyncClient:
-    """Return the HTTP client that all requests of a run share. Redirects are ours to judge, so it follows none.
+    """Return a client for few requests with decoded answers, such as an API's. Redirects are ours to judge.
 
     Raises
     ------
@@ -191,7 +183,7 @@ def open_client(base_url: str, concurrency: int, connect_timeout: float, read_ti
 
     try:
         return httpx.AsyncClient(
-            headers={"User-Agent": USER_AGENT, "Accept": "image/*", "Accept-Encoding": "identity"},
+            headers=HEADERS,
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
             timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=None),
             follow_redirects=False,
@@ -224,35 +216,62 @@ async def sleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-async def request(client: httpx.AsyncClient, url: str, whole_timeout: float) -> Answer:
-    """Ask once, within ``whole_timeout`` seconds."""
+async def request(transport: httpx.AsyncBaseTransport, url: str, patience: Patience, method: str = "GET") -> Answer:
+    """Ask once.
+
+    Goes to the transport directly: an httpx client adds cookies, redirects and authentication, none of which a photo
+    needs, and doubles the time of a request.
+    """
     import asyncio
 
+    import aiohttp
     import httpx
 
+    waits = {"connect": patience.connect, "read": patience.silence, "write": patience.silence, "pool": None}
     try:
-        async with asyncio.timeout(whole_timeout), client.stream("GET", url) as response:
-            return await _read(response)
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-        return Answer("unreachable", error=f"no connection ({error or type(error).__name__})")
-    except (TimeoutError, httpx.TimeoutException):
-        return Answer("retry", error="timed out", overloaded=True)
-    except httpx.TransportError:
-        return Answer("retry", error="the connection broke off")
-    except httpx.InvalidURL:
+        asked = httpx.Request(method, url, headers=HEADERS, extensions={"timeout": waits})
+        async with asyncio.timeout(patience.whole):
+            response = await transport.handle_async_request(asked)
+            try:
+                return await _read(response, url, method)
+            finally:
+                await response.aclose()
+    except (TimeoutError, httpx.TransportError, aiohttp.ClientError) as error:
+        return _trouble(error)
+    except (httpx.InvalidURL, ValueError):
         return Answer("failed", error="no valid address")
 
 
-async def _read(response: httpx.Response) -> Answer:
+def _trouble(error: Exception) -> Answer:
+    """Return what the end of a request says that brought no answer.
+
+    The transport maps all that goes wrong with a connection to httpx's ConnectTimeout; aiohttp's own error, which is
+    its cause, tells whether a connection ever stood.
+    """
+    import aiohttp
+    import httpx
+
+    cause = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
+    no_connection = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, httpx.ConnectError, httpx.ProxyError)
+    if isinstance(cause, (*no_connection, httpx.ConnectTimeout)):
+        return Answer("unreachable", error=f"no connection ({cause or type(cause).__name__})")
+    if isinstance(cause, TimeoutError | httpx.TimeoutException):
+        return Answer("retry", error="timed out", overloaded=True)
+    if isinstance(cause, aiohttp.ClientResponseError | httpx.RemoteProtocolError):
+        return Answer("retry", error="the answer was no HTTP")
+    return Answer("retry", error="the connection broke off")
+
+
+async def _read(response: httpx.Response, url: str, method: str) -> Answer:
     status = response.status_code
     kind = meaning(status)
-    body = await _read_at_most(response, MAX_BYTES if kind == "ok" else MAX_NOTICE)
+    body = await _read_at_most(response, MAX_BYTES if kind == "ok" else MAX_NOTICE, method)
     if kind == "ok":
         if body is None:
             return Answer("corrupt", status, f"more than {MAX_BYTES:,} bytes")
         return Answer("ok", status, body=body)
     if kind == "redirect":
-        target = redirect_target(str(response.url), response.headers.get("location", ""))
+        target = redirect_target(url, response.headers.get("location", ""))
         if target is None:
             return Answer("failed", status, "redirected to another server")
         return Answer("redirect", status, "redirected too often", target=target)
@@ -265,13 +284,13 @@ async def _read(response: httpx.Response) -> Answer:
     )
 
 
-async def _read_at_most(response: httpx.Response, most: int) -> bytes | None:
-    """Return the body as sent, or None when it is longer than ``most`` bytes. A short body raises in httpx."""
+async def _read_at_most(response: httpx.Response, most: int, method: str) -> bytes | None:
+    """Return the body as sent, or None when it is longer than ``most`` bytes. A short body raises in the transport."""
     length = response.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length) > most:
+    if method != "HEAD" and length.isascii() and length.isdigit() and int(length) > most:
         return None
     body = bytearray()
-    async for chunk in response.aiter_raw():
+    async for chunk in cast("httpx.AsyncByteStream", response.stream):  # its raw chunks, not decoded
         body += chunk
         if len(body) > most:
             return None

@@ -13,7 +13,7 @@ from shroomcurate.cli.app import DATASET, app
 from shroomcurate.dataset import Dataset
 from shroomcurate.download import DownloadOptions
 from shroomcurate.embed import EmbedOptions
-from shroomcurate.options import AsJson, DatasetFolder, Images, Quiet, Weights
+from shroomcurate.options import AsJson, DatabaseUrl, DatasetFolder, Images, Quiet, Weights
 from shroomcurate.restore import RestoreOptions
 from shroomcurate.terminal import Terminal, reported
 
@@ -25,27 +25,61 @@ def download(
         str, typer.Option("--size", help="original, large, medium, small, thumb or square.")
     ] = DownloadOptions.size,
     concurrency: Annotated[int, typer.Option(help="Requests at a time, at most.")] = DownloadOptions.concurrency,
+    max_rate: Annotated[
+        list[str] | None, typer.Option(help="Requests a second (20) or bytes a second (2MB), at most; give each once.")
+    ] = None,
     attempts: Annotated[int, typer.Option(help="Requests for one photo, at most.")] = DownloadOptions.attempts,
     retry_gone: Annotated[
         bool, typer.Option("--retry-gone", help="Ask again for photos that were gone or broken.")
     ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Hash the photos that are here, and fetch the damaged ones again.")
+    ] = False,
+    recheck: Annotated[
+        bool, typer.Option("--recheck", help="First take out photos that were taken down or relicensed since.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be fetched; ask for nothing.")] = False,
+    database_url: DatabaseUrl = None,
     dataset: DatasetFolder = DATASET,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Fetch the selected photos into class folders, filling holes from the reserve.
 
-    Example: `shroomcurate download --size small`
+    Run it again after clean: the reserve fills what that took out.
+
+    Example: `shroomcurate download --size small --max-rate 50`
     """
-    from shroomcurate.download import download
+    from shroomcurate.download import download, plan
+    from shroomcurate.download import recheck as look_again
+    from shroomcurate.select import licenses_now
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    with reported(terminal), terminal.progress() as progress:
+    with reported(terminal):
+        place = Dataset(dataset)
         options = DownloadOptions(
-            base_url=base_url, size=photo_size, concurrency=concurrency, attempts=attempts, retry_gone=retry_gone
+            base_url=base_url,
+            size=photo_size,
+            concurrency=concurrency,
+            max_rate=tuple(max_rate or ()),
+            attempts=attempts,
+            retry_gone=retry_gone,
+            verify=verify,
         )
-        summary = download(Dataset(dataset), options, progress)
-    show.download(terminal, summary)
+        expected = plan(place, options)
+        if dry_run:
+            show.download_plan(terminal, expected)
+            return
+        show.warn_of_space(terminal, expected)
+        rechecked = None
+        if recheck:
+            newer = licenses_now(place, database_url)
+            with terminal.progress() as progress:
+                rechecked = look_again(place, options, newer.licenses, progress)
+            show.recheck(terminal, rechecked, newer.why_not)
+        with terminal.progress() as progress:
+            summary = download(place, options, progress)
+    show.download(terminal, summary, rechecked)
 
 
 @app.command()

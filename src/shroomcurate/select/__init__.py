@@ -13,6 +13,7 @@ from shroomcurate.catalogue.server import CATALOGUE, connect, sql_file
 from shroomcurate.dataset import Dataset, Receipt, atomic_path, write_table
 from shroomcurate.errors import BadOption, NothingMatches
 from shroomcurate.select.excluded import excluded_photos
+from shroomcurate.select.licenses import LicensesNow, licenses_now
 from shroomcurate.select.names import branches, listed_classes
 from shroomcurate.select.options import (
     LICENSE_PROFILES,
@@ -44,12 +45,14 @@ __all__ = [
     "REASONS",
     "SCHEMA",
     "ClassCount",
+    "LicensesNow",
     "Parameter",
     "QueryOptions",
     "QuerySummary",
     "Template",
     "accepted_licenses",
     "class_folders",
+    "licenses_now",
     "list_templates",
     "query",
     "show_sql",

@@ -1,0 +1,182 @@
+"""Fetch the selected photos into class folders, and fill every hole from the reserve.
+
+Reads: ``selection.parquet``. Writes: ``images/<Class>/<photo_id>.<ext>``, ``downloads.parquet``. Resumes: from
+``downloads.parquet`` and the journal of a run that was cut short; a photo is done when its file is there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shroomcurate import transport
+from shroomcurate.dataset import Dataset, Receipt, file_hash, write_table
+from shroomcurate.download.fetch import Fetch
+from shroomcurate.download.journal import JOURNAL
+from shroomcurate.download.known import Known, forget_damaged, look
+from shroomcurate.download.manifest import SCHEMA, Photo, Record, as_table, beyond, manifest
+from shroomcurate.download.options import SIZES, DownloadOptions
+from shroomcurate.download.places import sweep_partials, sync_folders, tidy
+from shroomcurate.download.recheck import RecheckSummary, recheck
+from shroomcurate.download.server import TYPICAL_BYTES
+from shroomcurate.errors import NetworkDown
+from shroomcurate.progress import Progress, silent
+
+__all__ = [
+    "SCHEMA",
+    "SIZES",
+    "DownloadOptions",
+    "DownloadPlan",
+    "DownloadSummary",
+    "RecheckSummary",
+    "download",
+    "plan",
+    "recheck",
+]
+
+
+@dataclass(frozen=True)
+class DownloadSummary:
+    """What a download did and where the dataset stands."""
+
+    classes: int
+    statuses: dict[str, int]
+    """Status -> photos asked for, all runs together."""
+    fetched: int
+    """Photos that this run brought from the server."""
+    already_there: int
+    """Photos that this run found whole on disk."""
+    from_reserve: int
+    """Photos that fill a hole."""
+    taken_out: int
+    """Whole photos that are in ``removed/``; the reserve stands in for them."""
+    damaged: int
+    """Photos that ``verify`` found to be other than what came."""
+    requests: int
+    """Requests that this run made."""
+    unselected: int
+    """Files that this run moved to ``unselected/``, because the manifest does not have them."""
+    bytes: int
+    """Of all photos that are ok."""
+    shortages: dict[str, int]
+    """Class -> photos it lacks after its reserve was used up; only classes that lack some."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class DownloadPlan:
+    """What a download would ask for. Photos that turn out to be gone are replaced, and come on top."""
+
+    classes: int
+    photos: int
+    """To be asked for."""
+    already_there: int
+    expected_bytes: int
+    """Of the photos to be asked for, by the mean of those that are here; of the first, by what is usual."""
+    free_bytes: int
+    """On the disk of the dataset."""
+
+
+def plan(dataset: Dataset, options: DownloadOptions = DownloadOptions()) -> DownloadPlan:
+    """Tell what :func:`download` would ask for, without a request and without a change.
+
+    Raises
+    ------
+    StageMissing, DamagedFile
+        No selection, or one that cannot be read.
+    BadOption
+        The dataset holds photos of another size.
+    """
+    known = look(dataset, options)
+    here = [record.bytes or 0 for record in known.records.values() if record.status == "ok"]
+    photos = sum(1 for photo in known.open() if photo.photo_id not in known.places)
+    each = sum(here) / len(here) if len(here) >= 100 else TYPICAL_BYTES[options.size]
+    return DownloadPlan(
+        len(known.classes), photos, len(here), round(photos * each), shutil.disk_usage(dataset.root).free
+    )
+
+
+def download(
+    dataset: Dataset, options: DownloadOptions = DownloadOptions(), progress: Progress = silent
+) -> DownloadSummary:
+    """Fetch the selected photos; fill every hole from the reserve, also those that cleaning has left.
+
+    Parameters
+    ----------
+    dataset
+        Where ``query`` has run.
+    options
+        How to fetch.
+    progress
+        Called as ``progress(photos settled, photos asked for, "download")``, not always from the caller's thread.
+
+    Raises
+    ------
+    StageMissing, DamagedFile
+        No selection, or one that cannot be read.
+    BadOption
+        The dataset holds photos of another size.
+    NetworkDown
+        No connection, or nothing comes any more. What is finished is kept; the rest is pending.
+    DiskFull
+        What is finished is kept.
+    KeyboardInterrupt
+        ^C. Within two seconds, workers stop; what is finished is kept, the rest is pending.
+    """
+    started = time.monotonic()
+    selection = dataset.require("selection.parquet")
+    with dataset.lock("download"):
+        known = look(dataset, options)
+        sweep_partials(dataset)
+        receipt = Receipt("download", {"size": options.size}, {selection.name: file_hash(selection)})
+        damaged = forget_damaged(dataset, known, progress) if options.verify else []
+        run = Fetch(dataset, options, progress, known)
+        try:
+            transport.run_to_end(run.run())
+        except (KeyboardInterrupt, NetworkDown):
+            rows = _manifest(known)
+            run.journal.append(*beyond(rows, known.earlier | known.records))
+            _write(dataset, rows, run, receipt)
+            raise
+        finally:
+            run.journal.close()
+        rows = _manifest(known)
+        unselected = tidy(dataset, rows, known.sizes, known.places)
+        _write(dataset, rows, run, receipt)
+        dataset.path(JOURNAL).unlink(missing_ok=True)
+    return _summary(rows, run, len(damaged), unselected, time.monotonic() - started)
+
+
+def _manifest(known: Known) -> list[tuple[Photo, Record]]:
+    return manifest(known.classes, known.records, known.taken_out)
+
+
+def _write(dataset: Dataset, rows: Sequence[tuple[Photo, Record]], run: Fetch, receipt: Receipt) -> None:
+    sync_folders(dataset, run.written)
+    write_table(dataset.path("downloads.parquet"), as_table(rows), receipt)
+
+
+def _summary(
+    rows: Sequence[tuple[Photo, Record]], run: Fetch, damaged: int, unselected: int, seconds: float
+) -> DownloadSummary:
+    known = run.known
+    whole = [(photo, record) for photo, record in rows if record.status == "ok"]
+    held = Counter(photo.class_name for photo, _ in whole if photo.photo_id not in known.taken_out)
+    lacks = {name: ranks.wanted - held[name] for name, ranks in run.classes.items()}
+    return DownloadSummary(
+        classes=len(known.classes),
+        statuses=dict(sorted(Counter(record.status for _, record in rows).items())),
+        fetched=run.fetched,
+        already_there=len(whole) - run.fetched,
+        from_reserve=sum(photo.role == "reserve" for photo, _ in whole),
+        taken_out=sum(photo.photo_id in known.taken_out for photo, _ in whole),
+        damaged=damaged,
+        requests=run.server.requests,
+        unselected=unselected,
+        bytes=sum(record.bytes or 0 for _, record in whole),
+        shortages={name: missing for name, missing in lacks.items() if missing > 0},
+        seconds=round(seconds, 3),
+    )

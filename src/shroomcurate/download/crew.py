@@ -1,0 +1,179 @@
+"""Workers that settle photos, as many at a time as the line bears, and that stop when nothing comes any more.
+
+What comes to nothing while nothing else comes is doubted: it may be the line, the address or the server, not the photo.
+A whole photo ends the doubt. When there is much of it, one photo that has come before is asked for again: if it
+comes, the others' ends are believed; if it does not for a minute, the run ends and the doubted photos stay open.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol
+
+from shroomcurate.download.manifest import Photo, Record
+from shroomcurate.download.places import judged
+from shroomcurate.download.server import Server
+from shroomcurate.errors import NetworkDown
+
+if TYPE_CHECKING:
+    import asyncio
+
+ENOUGH, FEW = 50, 10  # photos in a row of which not one came: on the way, and when that is all there was to ask
+LINE_PATIENCE = 60.0  # seconds that a line which has worked may be down: a router restarts in less
+_CANARIES = 3  # photos that came before: one of them may itself have been taken down since
+
+
+class Work(Protocol):
+    """What the crew does with each photo."""
+
+    async def settle(self, photo: Photo) -> Record:
+        """Return how asking for it ends; ``pending`` when no connection stood."""
+
+    def hole(self, photo: Photo) -> None:
+        """Hear at once that a photo has come to nothing, believed or not."""
+
+    def done(self, photo: Photo, record: Record) -> None:
+        """Hear the end of a photo, once it is believed."""
+
+
+class Crew:
+    """The workers of one run.
+
+    Parameters
+    ----------
+    server
+        Open while they work.
+    work
+        What to do with each photo.
+    came_before
+        Photos that are known to come.
+    """
+
+    def __init__(self, server: Server, work: Work, came_before: Iterable[Photo] = ()) -> None:
+        import asyncio
+
+        self.server = server
+        self.work = work
+        self.canaries = deque(came_before, maxlen=_CANARIES)
+        self.queue: asyncio.Queue[Photo] = asyncio.Queue()
+        self.steady = asyncio.Event()
+        self.steady.set()
+        self.tasks: list[asyncio.Task[None]] = []
+        self.working = 0
+        self.doubted: list[tuple[Photo, Record]] = []
+
+    def add(self, photo: Photo) -> None:
+        """Queue a photo."""
+        self.queue.put_nowait(photo)
+
+    async def run(self) -> None:
+        """Settle every photo that is queued, and those that are added meanwhile.
+
+        Raises
+        ------
+        NetworkDown
+            Nothing comes any more; what is doubted is not done.
+        """
+        import asyncio
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._start(group)
+                await self.queue.join()
+                while self.doubted:
+                    await self._look()
+                    await self.queue.join()
+                for task in self.tasks:
+                    task.cancel()
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None  # several workers can meet the same full disk
+
+    def _start(self, group: asyncio.TaskGroup) -> None:
+        """Start as many workers as the line bears by now; those that are too many end by themselves."""
+        while self.working < int(self.server.line.allowed):
+            self.working += 1
+            self.tasks.append(group.create_task(self._toil(group)))
+
+    async def _toil(self, group: asyncio.TaskGroup) -> None:
+        while self.working <= int(self.server.line.allowed):
+            photo = await self.queue.get()
+            await self.steady.wait()
+            self._count(photo, await self.work.settle(photo))
+            lost = sum(record.status == "pending" for _, record in self.doubted)
+            if len(self.doubted) >= ENOUGH or lost >= 2 * int(self.server.line.allowed):
+                await self._look()
+            self.queue.task_done()
+            self._start(group)
+        self.working -= 1
+
+    def _count(self, photo: Photo, record: Record) -> None:
+        if record.status == "ok":
+            if record.attempts:
+                self.canaries.append(photo)
+                self._believe()
+            self.work.done(photo, record)
+            return
+        self.doubted.append((photo, record))
+        if record.status != "pending":
+            self.work.hole(photo)
+
+    def _believe(self) -> None:
+        """Take the doubted ends for true; where no connection stood, ask again."""
+        doubted, self.doubted = self.doubted, []
+        for photo, record in doubted:
+            if record.status == "pending":
+                self.add(photo)
+            else:
+                self.work.done(photo, record)
+
+    async def _look(self) -> None:
+        """Find out whether the photos are at fault or the line."""
+        if not self.steady.is_set():  # somebody is at it
+            await self.steady.wait()
+            return
+        self.steady.clear()
+        started, tries = time.monotonic(), 0
+        while self.doubted:  # a photo that was on its way may come meanwhile, and settle the matter
+            lost = any(record.status == "pending" for _, record in self.doubted)
+            if (len(self.doubted) < FEW and not lost) or await self._comes_again():
+                self._believe()
+            elif not self.canaries or time.monotonic() - started > LINE_PATIENCE:
+                raise self._nothing_comes()
+            else:
+                tries = min(tries + 1, 5)
+                await self.server.pause(tries)
+        self.steady.set()
+
+    async def _comes_again(self) -> bool:
+        """Ask for a photo that has come before."""
+        import asyncio
+
+        if not self.canaries:
+            return False
+        self.canaries.rotate()
+        photo = self.canaries[0]
+        answer = await self.server.ask_once(self.server.address(photo.photo_id, photo.extension))
+        record = await asyncio.to_thread(judged, photo, answer.body) if answer.kind == "ok" else None
+        return record is not None and record.status == "ok"
+
+    def _nothing_comes(self) -> NetworkDown:
+        """Return what to raise: an example, and how each of the doubted ended."""
+        server, errors = self.server, Counter(str(record.error) for _, record in self.doubted)
+        if all(record.status == "pending" for _, record in self.doubted):
+            return NetworkDown(
+                f"{server.options.base_url} cannot be reached: {server.last_error}; {server.requests} requests made.",
+                "Check the network, or name a mirror with --base-url, then type the same command again: "
+                "what is finished is kept.",
+            )
+        photo = self.doubted[0][0]
+        [(error, count)] = errors.most_common(1)
+        many = len(self.doubted)
+        ended = "all ended like this" if count == many else f"came to nothing, {count} of them like this"
+        what = f"{server.address(photo.photo_id, photo.extension)}: the {'last' if self.canaries else 'first'} {many}"
+        return NetworkDown(
+            f"Nothing {'comes any more from' if self.canaries else 'is at'} {what} photos {ended}: {error}.",
+            "Check --base-url, below which photos/<photo_id>/<size>.<ext> must lie, and that the server is well; "
+            "then type the same command again: none of these photos counts as gone.",
+        )

@@ -1,0 +1,82 @@
+"""What is known of photos: the table of earlier runs, and the journal of one that was cut short.
+
+A record is written before its file, so no file of ours is ever without one. It is trusted on the next run when it is
+final (gone, corrupt), or when its photo lies there with the size it says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from shroomcurate.dataset import Dataset, read_receipt
+from shroomcurate.download.manifest import Record, read_table_records
+from shroomcurate.errors import BadOption, disk_full_named
+
+JOURNAL = ".downloads.journal"
+
+
+class Journal:
+    """What a run has learnt, a line a photo, handed to the operating system before the next step. For many threads."""
+
+    def __init__(self, dataset: Dataset, size: str) -> None:
+        self.path = dataset.path(JOURNAL)
+        self.size = size
+        self.lock = threading.Lock()
+        self.handle: BinaryIO | None = None
+
+    def append(self, *records: Record) -> None:
+        """Write records down; the first call opens the file."""
+        lines = b"".join(json.dumps(record._asdict()).encode() + b"\n" for record in records)
+        with self.lock, disk_full_named(self.path):
+            if self.handle is None:
+                self.handle = self.path.open("ab")
+                # If a kill tore the last line, this one makes its end: the first one of its kind has said the same.
+                self.handle.write(json.dumps({"size": self.size}).encode() + b"\n")
+            self.handle.write(lines)
+            self.handle.flush()
+
+    def close(self) -> None:
+        """Close the file; nothing is lost, as every line has been flushed."""
+        if self.handle is not None:
+            with contextlib.suppress(OSError):  # a full disk has been reported by then
+                self.handle.close()
+
+
+def read_records(dataset: Dataset) -> dict[int, Record]:
+    """Return what earlier runs have learnt: ``downloads.parquet``, and over it the journal of a run cut short."""
+    path = dataset.path("downloads.parquet")
+    records = {record.photo_id: record for record in read_table_records(path)} if path.exists() else {}
+    for line in _lines(dataset):
+        if line.keys() == set(Record._fields):
+            records[line["photo_id"]] = Record(**line)
+    return records
+
+
+def refuse_other_size(dataset: Dataset, size: str) -> None:
+    """Raise BadOption when the dataset holds photos of another size: a mixture would teach sizes, not species."""
+    table = dataset.path("downloads.parquet")
+    receipt = read_receipt(table) if table.exists() else None
+    known = {receipt.options.get("size", size)} if receipt else set()
+    known |= {line["size"] for line in _lines(dataset) if "size" in line}
+    for other in sorted(known - {size}):
+        raise BadOption(
+            f"{dataset.root} holds photos of size {other}, not {size}.",
+            f"Type --size {other}, or give --dataset another folder for size {size}.",
+        )
+
+
+def _lines(dataset: Dataset) -> Iterator[dict[str, Any]]:
+    """Yield the whole lines of the journal; one that a kill tore is none."""
+    path = dataset.path(JOURNAL)
+    if not path.exists():
+        return
+    with path.open("rb") as lines:
+        for text in lines:
+            with contextlib.suppress(ValueError):
+                line = json.loads(text)
+                if isinstance(line, dict):
+                    yield line

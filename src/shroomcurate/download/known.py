@@ -1,0 +1,94 @@
+"""What a dataset holds and what is known of it, when `download` begins."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from shroomcurate.dataset import Dataset
+from shroomcurate.download.journal import read_records, refuse_other_size
+from shroomcurate.download.manifest import HOLES, Photo, Ranks, Record, read_selection
+from shroomcurate.download.options import DownloadOptions
+from shroomcurate.download.places import by_id, list_places, removed_by, trusted
+from shroomcurate.progress import Progress
+
+
+@dataclass
+class Known:
+    """What the selection asks for, what lies where, and what each photo's end was."""
+
+    classes: list[Ranks]
+    sizes: dict[str, int]
+    """Every photo on disk: where it lies -> bytes."""
+    places: dict[int, str]
+    """photo_id -> where it lies."""
+    earlier: dict[int, Record]
+    """What earlier runs have learnt."""
+    records: dict[int, Record]
+    """What needs no request any more; a run adds to it."""
+    taken_out: set[int]
+    """Photos that are in ``removed/``: they leave holes."""
+
+    def open(self) -> Iterator[Photo]:
+        """Yield the photos that would be asked for, if each of them comes."""
+        for ranks in self.classes:
+            for photo, record in Ranks(ranks.photos, ranks.wanted).ask(self.records, self.taken_out):
+                if record is None:
+                    yield photo
+
+    def whole(self) -> Iterator[Photo]:
+        """Yield the selected photos that are known to be whole."""
+        for ranks in self.classes:
+            for photo in ranks.photos:
+                if (record := self.records.get(photo.photo_id)) and record.status == "ok":
+                    yield photo
+
+
+def look(dataset: Dataset, options: DownloadOptions) -> Known:
+    """Read the selection, the records and the folders.
+
+    Raises
+    ------
+    StageMissing, DamagedFile
+        No selection, or one that cannot be read.
+    BadOption
+        The dataset holds photos of another size.
+    """
+    classes = read_selection(dataset.require("selection.parquet"))
+    refuse_other_size(dataset, options.size)
+    sizes = list_places(dataset)
+    places = by_id(sizes)
+    earlier = read_records(dataset)
+    final = frozenset[str]() if options.retry_gone else HOLES - {"failed"}
+    taken_out = {photo_id for photo_id, place in places.items() if removed_by(place)}
+    return Known(classes, sizes, places, earlier, trusted(earlier, places, sizes, final), taken_out)
+
+
+def forget_damaged(dataset: Dataset, known: Known, progress: Progress) -> list[int]:
+    """Hash every photo on disk that a record calls whole, and forget those that are not what came.
+
+    Returns
+    -------
+    list
+        Ids of the damaged photos.
+    """
+    whole = [(record, known.places[photo_id]) for photo_id, record in known.records.items() if record.status == "ok"]
+    damaged = []
+    with ThreadPoolExecutor() as threads:
+        hashes = threads.map(lambda each: _hash(dataset, each[1]), whole)
+        for number, ((record, _), found) in enumerate(zip(whole, hashes, strict=True), start=1):
+            if found != record.sha256:
+                damaged.append(record.photo_id)
+            progress(number, len(whole), "verify")
+    for photo_id in damaged:
+        del known.records[photo_id]
+    return damaged
+
+
+def _hash(dataset: Dataset, place: str) -> str | None:
+    try:
+        return hashlib.sha256((dataset.root / place).read_bytes()).hexdigest()
+    except OSError:  # a disk that cannot read it
+        return None

@@ -1,0 +1,173 @@
+"""Where photos lie, and the acts that put them there. A place is a path relative to the dataset."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence, Set
+from pathlib import Path
+
+from shroomcurate.dataset import NOT_JUDGED, PARTIAL, Dataset, sync_folder
+from shroomcurate.download.manifest import Photo, Record, identity
+from shroomcurate.errors import disk_full_named
+from shroomcurate.files import move
+from shroomcurate.photos import NotAPhoto, check_photo
+
+UNSELECTED = "unselected"
+WITHDRAWN = "withdrawn"
+
+
+def sweep_partials(dataset: Dataset) -> None:
+    """Delete what a killed run left half written."""
+    for folder, pattern in ((dataset.root, "downloads.*"), (dataset.images, "*/*"), (dataset.removed, "*/*/*")):
+        for partial in folder.glob(pattern + PARTIAL):
+            partial.unlink()
+
+
+def list_places(dataset: Dataset) -> dict[str, int]:
+    """Return every photo on disk and its bytes: those set aside first, then those removed, then those kept.
+
+    Paths as text, by ``os.scandir``: of a quarter of a million photos, Path objects alone would take 200 MB.
+    """
+    removed = [f"removed/{tree.name}" for tree in _entries(dataset.removed) if tree.name not in NOT_JUDGED]
+    return {
+        f"{tree}/{folder.name}/{file.name}": file.stat().st_size
+        for tree in (UNSELECTED, *removed, "images")
+        for folder in _entries(dataset.root / tree)
+        for file in _entries(dataset.root / tree / folder.name)
+        if file.is_file() and not file.name.endswith(PARTIAL)
+    }
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what is in a folder, by name; nothing hidden, and nothing when it is none."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+
+
+def by_id(places: Iterable[str]) -> dict[int, str]:
+    """Return photo_id -> where it lies; of several, the last."""
+    stems = ((place.rsplit("/", 1)[1].partition(".")[0], place) for place in places)
+    return {int(stem): place for stem, place in stems if stem.isascii() and stem.isdigit()}
+
+
+def removed_by(place: str) -> str | None:
+    """Return why a photo was taken out, by where it lies; None when it was not."""
+    parts = place.split("/")
+    return parts[1] if parts[0] == "removed" else None
+
+
+def trusted(
+    earlier: Mapping[int, Record], places: Mapping[int, str], sizes: Mapping[str, int], final: Set[str]
+) -> dict[int, Record]:
+    """Return the records that spare a request: statuses in ``final``, and photos that lie there in full."""
+    return {
+        photo_id: record
+        for photo_id, record in earlier.items()
+        if record.status in final
+        or (record.status == "ok" and photo_id in places and sizes[places[photo_id]] == record.bytes)
+    }
+
+
+def judged(photo: Photo, content: bytes) -> Record:
+    """Return the record of a photo's bytes: ok with its facts, or corrupt with the reason."""
+    try:
+        facts = check_photo(content)
+    except NotAPhoto as error:
+        return Record(photo.photo_id, "corrupt", error=str(error)[:200])
+    digest = hashlib.sha256(content).hexdigest()
+    return Record(photo.photo_id, "ok", None, facts.extension, len(content), digest, facts.width, facts.height)
+
+
+def home(photo: Photo, record: Record, place: str | None) -> str:
+    """Return where a whole photo belongs: in its class folder, or in the one of those removed if it lies there now."""
+    path = identity(photo, record.extension or "")
+    reason = removed_by(place) if place is not None else None
+    return path if reason is None else f"removed/{reason}/{path.removeprefix('images/')}"
+
+
+def write_photo(dataset: Dataset, place: str, content: bytes) -> None:
+    """Write a photo: durable under another name, then renamed, so that a file under its own name is whole.
+
+    Its folder is not synced: a power failure may undo the rename, which costs one request and no photo.
+
+    Raises
+    ------
+    DiskFull
+        No room; nothing is left of it.
+    """
+    target = dataset.root / place
+    partial = target.with_name(target.name + PARTIAL)
+    with disk_full_named(target):
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as handle:
+                handle.write(content)
+                handle.flush()
+                os.fsync(handle.fileno())
+            partial.replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise
+
+
+def sync_folders(dataset: Dataset, places: Set[str]) -> None:
+    """Make the renames in the folders of these places durable."""
+    for folder in sorted({place.rpartition("/")[0] for place in places}):
+        with contextlib.suppress(FileNotFoundError):  # emptied since
+            sync_folder(dataset.root / folder)
+
+
+def tidy(
+    dataset: Dataset, rows: Sequence[tuple[Photo, Record]], found: Iterable[str], places: Mapping[int, str]
+) -> int:
+    """Make the class folders, kept and removed, hold exactly the photos of the manifest.
+
+    Everything else in them moves to ``unselected/<Class>/``, whence a later selection takes it back; the folder lies
+    beside ``images/`` and ``removed/``, so that no stage takes what is in it for a photo of the dataset.
+
+    Parameters
+    ----------
+    rows
+        The manifest.
+    found
+        What :func:`list_places` found before the run.
+    places
+        photo_id -> the file to use, of all that lie there now.
+
+    Returns
+    -------
+    int
+        Files moved to ``unselected/``.
+    """
+    homes = {
+        places[photo.photo_id]: home(photo, record, places[photo.photo_id])
+        for photo, record in rows
+        if record.status == "ok"
+    }
+    surplus = [place for place in found if place not in homes and not place.startswith(f"{UNSELECTED}/")]
+    for place in surplus:
+        set_aside(dataset, place, dataset.path(UNSELECTED))
+    for place, target in homes.items():
+        if place != target:
+            _move(dataset.root / place, dataset.root / target)
+    return len(surplus)
+
+
+def set_aside(dataset: Dataset, place: str, tree: Path) -> None:
+    """Move a photo into another tree, under its class and a free name."""
+    file = dataset.root / place
+    target = tree / file.parent.name / file.name
+    while target.exists():
+        target = target.with_name(f"copy-of-{target.name}")
+    _move(file, target)
+
+
+def _move(file: Path, target: Path) -> None:
+    move(file, target)
+    with contextlib.suppress(OSError):
+        file.parent.rmdir()  # only if that was its last file: an empty folder would pass for a class
