@@ -24,7 +24,15 @@ from shroomcurate.select.options import (
     box,
     day,
 )
-from shroomcurate.select.rows import SCHEMA, class_folders, execute, in_order, selected_rows, with_classes
+from shroomcurate.select.rows import (
+    SCHEMA,
+    class_folders,
+    execute,
+    in_order,
+    per_class_rows,
+    selected_rows,
+    with_classes,
+)
 from shroomcurate.select.scope import Scope, read_scope
 from shroomcurate.select.templates import (
     Parameter,
@@ -312,19 +320,13 @@ def _write(dataset: Dataset, table: pa.Table, receipt: Receipt) -> None:
 
 def _summary(table: pa.Table, options: QueryOptions, request: _Request, found: Mapping[str, Any]) -> QuerySummary:
     per_class = options.per_class
-    columns = ["class_taxon_id", "class_name", "class"]
-    grouped = table.group_by(columns, use_threads=False).aggregate([("photo_id", "count")]).to_pylist()
+    classes = per_class_rows(table)
     counts = [
-        ClassCount(
-            row["class_name"],
-            row["class"],
-            min(row["photo_id_count"], per_class),
-            max(row["photo_id_count"] - per_class, 0),
-        )
-        for row in grouped
+        ClassCount(row["class_name"], row["class"], min(photos, per_class), max(photos - per_class, 0))
+        for row, photos in classes
     ]
     licenses = {row["values"]: row["counts"] for row in table["license"].value_counts().to_pylist()}
-    chosen = {row["class_taxon_id"] for row in grouped}
+    chosen = {row["class_taxon_id"] for row, _ in classes}
     return QuerySummary(
         classes=counts,
         wanted=sum(count.wanted for count in counts),
