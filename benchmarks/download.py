@@ -195,6 +195,8 @@ def environment(python: str | Path, scratch: Path | None = None) -> dict[str, st
     own = {**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1"}  # img2dataset's asks the network for its newest version
     if scratch:
         own["TMPDIR"] = str(scratch)  # img2dataset leaves folders behind
+        own["PYTHONPYCACHEPREFIX"] = str(scratch / "compiled")  # as a user's Python, which compiles a module once
+        own.pop("PYTHONDONTWRITEBYTECODE", None)
     if str(python) != sys.executable:
         own.pop("PYTHONPATH", None)
     return own
@@ -211,10 +213,15 @@ def run(command: list[str | Path], scratch: Path) -> tuple[float, float, int]:
         ended, together = threading.Event(), [0]
         watcher = threading.Thread(target=_watch, args=(process.pid, ended, together))
         watcher.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - started
-        ended.set()
-        watcher.join()
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:  # this one is told to end
+            process.terminate()
+            raise
+        finally:
+            seconds = time.monotonic() - started
+            ended.set()
+            watcher.join()
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             printed.seek(0)
@@ -255,6 +262,7 @@ def measure(url: str, scratch: Path, chosen: argparse.Namespace) -> dict[str, Me
                 continue
             size = None if name == UNWRITTEN else expected_bytes(scratch / "photos", photos)
             seconds, cpu, peak = run_way(command, photos, size)
+            print(f"{name}: {photos.count:,} in {seconds:.1f} s, CPU {cpu:.1f} s", file=sys.stderr, flush=True)
             if photos is one:
                 measured.start = min(measured.start[0], seconds), min(measured.start[1], cpu)
                 continue
