@@ -576,7 +576,7 @@ import json, os, signal, sys, time
 from shroomcurate.dataset import Dataset
 from shroomcurate.download import DownloadOptions, download
 import shroomcurate.download as stage
-from shroomcurate.download import fetch, journal, places
+from shroomcurate.download import journal, places
 {prelude}
 options = json.loads(sys.argv[2])
 try:
@@ -631,7 +631,7 @@ MOMENTS = {
     "before a record": "wrap(journal.Journal, 'append', before=5)",
     "between record and file": "wrap(journal.Journal, 'append', after=5)",
     "between writing and moving a file": "wrap(os, 'fsync', before=5)",
-    "after a file": "wrap(fetch, 'write_photo', after=3)",
+    "after a file": "wrap(places.Unplaced, 'put_in_place', after=3)",
     "before tidying": "wrap(stage, 'tidy', before=1)",
     "amid tidying": "wrap(places, '_move', after=2)",
     "between tidying and the table": "wrap(stage, 'tidy', after=1)",

@@ -155,7 +155,7 @@ def _manifest(known: Known) -> list[tuple[Photo, Record]]:
 
 
 def _write(dataset: Dataset, rows: Sequence[tuple[Photo, Record]], run: Fetch, receipt: Receipt) -> None:
-    sync_folders(dataset, run.written)
+    sync_folders(dataset, run.store.folders)
     write_table(dataset.path("downloads.parquet"), as_table(rows), receipt)
 
 

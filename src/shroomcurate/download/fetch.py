@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import Any, TypeVar
 
 from shroomcurate.dataset import Dataset
 from shroomcurate.download.crew import Crew
@@ -16,12 +13,10 @@ from shroomcurate.download.journal import Journal
 from shroomcurate.download.known import Known
 from shroomcurate.download.manifest import HOLES, Photo, Ranks, Record
 from shroomcurate.download.options import DownloadOptions
-from shroomcurate.download.places import home, judged, write_photo
 from shroomcurate.download.server import Server
+from shroomcurate.download.store import Store
 from shroomcurate.progress import Bytes, Noted, Progress
 from shroomcurate.transport import Answer
-
-T = TypeVar("T")
 
 
 class Fetch:
@@ -39,27 +34,21 @@ class Fetch:
         self.strangers = known.places.keys() - recorded  # files without a record: decoded rather than fetched
         self.journal = Journal(dataset, options.size)
         self.server = Server(options)
-        self.written: set[str] = set()
+        self.store = Store(dataset, self.journal, known)
         self.ends: Counter[str] = Counter()
         self.asked = self.settled = self.fetched = self.bytes = 0
         self.shown_at = -math.inf
 
     async def run(self) -> None:
         """Settle every photo that the classes ask for; raise what ends the run early."""
-        import asyncio
-
-        self.loop = asyncio.get_running_loop()
-        self.threads = ThreadPoolExecutor(8, "photo")  # for decoding, and for fsync, which waits rather than computes
         self.crew = Crew(self.server, self, islice(self.known.whole(), 3))
         for ranks in self.classes.values():
             self.ask(ranks)
         self.show(always=True)
-        try:
-            if not self.crew.queue.empty():
-                async with self.server:
+        if not self.crew.queue.empty():
+            async with self.server:
+                with self.store:
                     await self.crew.run()
-        finally:
-            self.threads.shutdown(cancel_futures=True)
         self.show(always=True)
 
     def ask(self, ranks: Ranks) -> None:
@@ -73,8 +62,10 @@ class Fetch:
 
     async def settle(self, photo: Photo) -> Record:
         """Return how a photo ends: found on disk, or asked for."""
-        if photo.photo_id in self.strangers and (found := await self.in_thread(self.adopt, photo)):
-            return found
+        if photo.photo_id in self.strangers:
+            found = await self.store.keep(photo, None, Record(photo.photo_id, "ok"))
+            if found.status == "ok":
+                return found
         if not photo.extension:
             return Record(photo.photo_id, "failed", error="the selection does not name its file end")
         url, attempts, corrupt = self.server.address(photo.photo_id, photo.extension), 0, False
@@ -83,37 +74,12 @@ class Fetch:
             attempts += made
             if answer.kind != "ok":
                 return _unwhole(photo, answer, attempts)
-            record = await self.in_thread(self.store, photo, answer, attempts)
+            came = Record(photo.photo_id, "ok", answer.http_status, attempts=attempts, fetched_at=_now())
+            record = await self.store.keep(photo, answer.body, came)
             if record.status == "ok" or corrupt or attempts == self.options.attempts:
                 return record
             corrupt = True  # a transfer may corrupt a photo, twice it does not
             await self.server.pause(attempts)
-
-    async def in_thread(self, act: Callable[..., T], *arguments: Any) -> T:
-        """Decode, hash and write off the event loop, so that no other transfer waits."""
-        return await self.loop.run_in_executor(self.threads, act, *arguments)
-
-    def adopt(self, photo: Photo) -> Record | None:
-        """Verify a file that no record knows; None when it is no whole photo."""
-        record = judged(photo, (self.dataset.root / self.known.places[photo.photo_id]).read_bytes())
-        if record.status != "ok":
-            return None
-        self.journal.append(record)
-        self.known.records[photo.photo_id] = record
-        return record
-
-    def store(self, photo: Photo, answer: Answer, attempts: int) -> Record:
-        """Verify what came and, if it is a whole photo, journal it and write it."""
-        record = judged(photo, answer.body)
-        record = record._replace(http_status=answer.http_status, attempts=attempts, fetched_at=_now())
-        if record.status == "ok":
-            place = home(photo, record, self.known.places.get(photo.photo_id))
-            self.journal.append(record)
-            write_photo(self.dataset, place, answer.body)
-            self.written.add(place.rpartition("/")[0])
-            self.known.places[photo.photo_id] = place
-            self.known.records[photo.photo_id] = record
-        return record
 
     def hole(self, photo: Photo) -> None:
         """Let the class ask for one more."""

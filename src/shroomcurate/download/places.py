@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
+from typing import BinaryIO
 
 from shroomcurate.dataset import NOT_JUDGED, PARTIAL, Dataset, sync_folder
 from shroomcurate.download.manifest import Photo, Record, identity
@@ -72,14 +73,27 @@ def trusted(
     }
 
 
-def judged(photo: Photo, content: bytes) -> Record:
-    """Return the record of a photo's bytes: ok with its facts, or corrupt with the reason."""
+def judged(photo: Photo, content: bytes, came: Record | None = None) -> Record:
+    """Return the record of a photo's bytes: ok with its facts, or corrupt with the reason.
+
+    Parameters
+    ----------
+    came
+        How it came: the answer's status, the requests made, the time.
+    """
+    came = came or Record(photo.photo_id, "ok")
     try:
         facts = check_photo(content)
     except NotAPhoto as error:
-        return Record(photo.photo_id, "corrupt", error=str(error)[:200])
-    digest = hashlib.sha256(content).hexdigest()
-    return Record(photo.photo_id, "ok", None, facts.extension, len(content), digest, facts.width, facts.height)
+        return came._replace(status="corrupt", error=str(error)[:200])
+    return came._replace(
+        status="ok",
+        extension=facts.extension,
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        width=facts.width,
+        height=facts.height,
+    )
 
 
 def home(photo: Photo, record: Record, place: str | None) -> str:
@@ -89,35 +103,54 @@ def home(photo: Photo, record: Record, place: str | None) -> str:
     return path if reason is None else f"removed/{reason}/{path.removeprefix('images/')}"
 
 
-def write_photo(dataset: Dataset, place: str, content: bytes) -> None:
-    """Write a photo: durable under another name, then renamed, so that a file under its own name is whole.
+class Unplaced:
+    """Photos that are being written, under other names than their own: those that are not put in place are removed.
 
-    Its folder is not synced: a power failure may undo the rename, which costs one request and no photo.
-
-    Raises
-    ------
-    DiskFull
-        No room; nothing is left of it.
+    A file under its own name is whole, also after a power failure. Folders are not synced here: a failure may undo the
+    renames, which costs requests and no photo.
     """
-    target = dataset.root / place
-    partial = target.with_name(target.name + PARTIAL)
-    with disk_full_named(target):
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as handle:
-                handle.write(content)
-                handle.flush()
-                os.fsync(handle.fileno())
-            partial.replace(target)
-        except BaseException:
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.files: list[tuple[BinaryIO, Path, Path]] = []
+
+    def __enter__(self) -> Unplaced:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for handle, partial, _ in self.files:
             with contextlib.suppress(OSError):
-                partial.unlink()
-            raise
+                partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it tries once more to write what found no room
+                handle.close()
+
+    def write(self, place: str, content: bytes) -> None:
+        """Write a photo that shall stand at ``place``. Raises DiskFull."""
+        target = self.dataset.root / place
+        partial = target.with_name(target.name + PARTIAL)
+        with disk_full_named(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle = partial.open("wb")
+            self.files.append((handle, partial, target))
+            handle.write(content)
+            handle.flush()
+
+    def force_down(self) -> None:
+        """Wait until the disk has them. Raises DiskFull."""
+        for handle, _, target in self.files:
+            with disk_full_named(target):
+                os.fsync(handle.fileno())
+
+    def put_in_place(self) -> None:
+        """Give each its own name."""
+        for handle, partial, target in self.files:
+            handle.close()
+            partial.replace(target)
 
 
-def sync_folders(dataset: Dataset, places: Set[str]) -> None:
-    """Make the renames in the folders of these places durable."""
-    for folder in sorted({place.rpartition("/")[0] for place in places}):
+def sync_folders(dataset: Dataset, folders: Set[str]) -> None:
+    """Make the renames in these folders durable."""
+    for folder in sorted(folders):
         with contextlib.suppress(FileNotFoundError):  # emptied since
             sync_folder(dataset.root / folder)
 
