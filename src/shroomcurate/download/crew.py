@@ -1,4 +1,4 @@
-"""Workers that settle photos, as many at a time as the line bears, and that stop when nothing comes any more.
+"""Workers that settle photos, and that stop when nothing comes any more.
 
 What comes to nothing while nothing else comes is doubted: it may be the line, the address or the server, not the photo.
 A whole photo ends the doubt. When there is much of it, one photo that has come before is asked for again: if it
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 ENOUGH, FEW = 50, 10  # photos in a row of which not one came: on the way, and when that is all there was to ask
 LINE_PATIENCE = 60.0  # seconds that a line which has worked may be down: a router restarts in less
+_AHEAD = 64  # photos that are judged and written while others are asked for
 _CANARIES = 3  # photos that came before: one of them may itself have been taken down since
 
 
@@ -30,6 +31,9 @@ class Work(Protocol):
 
     async def settle(self, photo: Photo) -> Record:
         """Return how asking for it ends; ``pending`` when no connection stood."""
+
+    def expects(self) -> bool:
+        """Tell whether photos came that are not judged yet."""
 
     def hole(self, photo: Photo) -> None:
         """Hear at once that a photo has come to nothing, believed or not."""
@@ -60,8 +64,6 @@ class Crew:
         self.queue: asyncio.Queue[Photo] = asyncio.Queue()
         self.steady = asyncio.Event()
         self.steady.set()
-        self.tasks: list[asyncio.Task[None]] = []
-        self.working = 0
         self.doubted: list[tuple[Photo, Record]] = []
 
     def add(self, photo: Photo) -> None:
@@ -80,24 +82,19 @@ class Crew:
 
         try:
             async with asyncio.TaskGroup() as group:
-                self._start(group)
+                workers = min(self.server.options.concurrency + _AHEAD, self.queue.qsize())
+                tasks = [group.create_task(self._toil()) for _ in range(workers)]
                 await self.queue.join()
                 while self.doubted:
                     await self._look()
                     await self.queue.join()
-                for task in self.tasks:
+                for task in tasks:
                     task.cancel()
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None  # several workers can meet the same full disk
 
-    def _start(self, group: asyncio.TaskGroup) -> None:
-        """Start as many workers as the line bears by now; those that are too many end by themselves."""
-        while self.working < int(self.server.line.allowed):
-            self.working += 1
-            self.tasks.append(group.create_task(self._toil(group)))
-
-    async def _toil(self, group: asyncio.TaskGroup) -> None:
-        while self.working <= int(self.server.line.allowed):
+    async def _toil(self) -> None:
+        while True:
             photo = await self.queue.get()
             await self.steady.wait()
             self._count(photo, await self.work.settle(photo))
@@ -105,8 +102,6 @@ class Crew:
             if len(self.doubted) >= ENOUGH or lost >= 2 * int(self.server.line.allowed):
                 await self._look()
             self.queue.task_done()
-            self._start(group)
-        self.working -= 1
 
     def _count(self, photo: Photo, record: Record) -> None:
         if record.status == "ok":
@@ -139,6 +134,8 @@ class Crew:
             lost = any(record.status == "pending" for _, record in self.doubted)
             if (len(self.doubted) < FEW and not lost) or await self._comes_again():
                 self._believe()
+            elif not self.canaries and self.work.expects():
+                await self.server.pause(1)
             elif not self.canaries or time.monotonic() - started > LINE_PATIENCE:
                 raise self._nothing_comes()
             else:

@@ -34,7 +34,7 @@ class Fetch:
         self.strangers = known.places.keys() - recorded  # files without a record: decoded rather than fetched
         self.journal = Journal(dataset, options.size)
         self.server = Server(options)
-        self.store = Store(dataset, self.journal, known)
+        self.store = Store(dataset, options.size, known)
         self.ends: Counter[str] = Counter()
         self.asked = self.settled = self.fetched = self.bytes = 0
         self.shown_at = -math.inf
@@ -80,6 +80,10 @@ class Fetch:
                 return record
             corrupt = True  # a transfer may corrupt a photo, twice it does not
             await self.server.pause(attempts)
+
+    def expects(self) -> bool:
+        """Tell whether photos came that are not judged yet."""
+        return self.store.at_hand > 0
 
     def hole(self, photo: Photo) -> None:
         """Let the class ask for one more."""

@@ -7,10 +7,12 @@ final (gone, corrupt), or when its photo lies there with the size it says.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
-import threading
+import os
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from io import FileIO
+from typing import Any
 
 from shroomcurate.dataset import Dataset, read_receipt
 from shroomcurate.download.manifest import Record, read_table_records
@@ -20,30 +22,31 @@ JOURNAL = ".downloads.journal"
 
 
 class Journal:
-    """What a run has learnt, a line a photo, handed to the operating system before the next step. For many threads."""
+    """What a run has learnt, a line a photo, handed to the operating system before the next step."""
 
     def __init__(self, dataset: Dataset, size: str) -> None:
         self.path = dataset.path(JOURNAL)
         self.size = size
-        self.lock = threading.Lock()
-        self.handle: BinaryIO | None = None
+        self.handle: FileIO | None = None
 
     def append(self, *records: Record) -> None:
-        """Write records down; the first call opens the file."""
-        lines = b"".join(json.dumps(record._asdict()).encode() + b"\n" for record in records)
-        with self.lock, disk_full_named(self.path):
+        """Write records down, in one go, so that lines of several processes do not mix."""
+        text = "".join(json.dumps(record._asdict()) + "\n" for record in records).encode()
+        if not text:
+            return
+        with disk_full_named(self.path):
             if self.handle is None:
-                self.handle = self.path.open("ab")
+                self.handle = self.path.open("ab", buffering=0)
                 # If a kill tore the last line, this one makes its end: the first one of its kind has said the same.
-                self.handle.write(json.dumps({"size": self.size}).encode() + b"\n")
-            self.handle.write(lines)
-            self.handle.flush()
+                text = json.dumps({"size": self.size}).encode() + b"\n" + text
+            written = self.handle.write(text)
+            if written < len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
-        """Close the file; nothing is lost, as every line has been flushed."""
+        """Close the file."""
         if self.handle is not None:
-            with contextlib.suppress(OSError):  # a full disk has been reported by then
-                self.handle.close()
+            self.handle.close()
 
 
 def read_records(dataset: Dataset) -> dict[int, Record]:

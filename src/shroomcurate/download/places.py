@@ -127,7 +127,8 @@ class Unplaced:
     def write(self, place: str, content: bytes) -> None:
         """Write a photo that shall stand at ``place``. Raises DiskFull."""
         target = self.dataset.root / place
-        partial = target.with_name(target.name + PARTIAL)
+        # A name of this process's own: if it outlives a killed run for a moment, it does not write into the next run's.
+        partial = target.with_name(f"{target.name}.{os.getpid()}{PARTIAL}")
         with disk_full_named(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             handle = partial.open("wb")
@@ -143,9 +144,11 @@ class Unplaced:
 
     def put_in_place(self) -> None:
         """Give each its own name."""
-        for handle, partial, target in self.files:
+        while self.files:
+            handle, partial, target = self.files[-1]
             handle.close()
             partial.replace(target)
+            self.files.pop()
 
 
 def sync_folders(dataset: Dataset, folders: Set[str]) -> None:

@@ -107,6 +107,10 @@ class _Recheck:
         status = {"ok": "ok", "gone": "gone", "unreachable": "pending"}.get(answer.kind, "failed")
         return Record(photo.photo_id, status, answer.http_status, attempts=made, error=answer.error)
 
+    def expects(self) -> bool:
+        """Heads are judged at once."""
+        return False
+
     def hole(self, photo: Photo) -> None:
         """Nothing stands in for it yet."""
 

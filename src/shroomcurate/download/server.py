@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from shroomcurate import transport
@@ -12,6 +13,8 @@ from shroomcurate.download.pace import Line, read_rates
 from shroomcurate.transport import Answer, Patience
 
 if TYPE_CHECKING:
+    import asyncio
+
     import httpx
 
 #: Bytes of a photo by size, before any has come. Medium: mean of 2,700 photos; the smaller ones the same photos made
@@ -44,6 +47,8 @@ class Server:
         self.line = Line(options.concurrency, read_rates(options.max_rate), TYPICAL_BYTES[options.size])
         self.requests = 0
         self.last_error: str | None = None
+        self.active = 0
+        self.waiting: deque[asyncio.Future[None]] = deque()
 
     async def __aenter__(self) -> Server:
         self.client = transport.open_transport(self.options.base_url, self.options.concurrency)
@@ -58,14 +63,38 @@ class Server:
 
     async def ask_once(self, url: str, method: str = "GET") -> Answer:
         """Ask when it is this request's turn; the line hears the answer."""
-        if wait := self.line.turn(time.monotonic()):
-            await transport.sleep(wait)
-        self.requests += 1
-        answer = await transport.request(self.client, url, self.patience, method)
-        self.line.hear(answer, time.monotonic())
+        await self._slot()
+        try:
+            if wait := self.line.turn(time.monotonic()):
+                await transport.sleep(wait)
+            self.requests += 1
+            answer = await transport.request(self.client, url, self.patience, method)
+            self.line.hear(answer, time.monotonic())
+        finally:
+            self._free()
         if answer.kind == "unreachable":
             self.last_error = answer.error
         return answer
+
+    async def _slot(self) -> None:
+        """Wait until the line bears one request more."""
+        import asyncio
+
+        if self.active < int(self.line.allowed) and not self.waiting:
+            self.active += 1
+            return
+        granted = asyncio.get_running_loop().create_future()
+        self.waiting.append(granted)
+        await granted
+
+    def _free(self) -> None:
+        """Let as many others go on as the line bears by now."""
+        self.active -= 1
+        while self.waiting and self.active < int(self.line.allowed):
+            granted = self.waiting.popleft()
+            if not granted.cancelled():
+                granted.set_result(None)
+                self.active += 1
 
     async def ask(self, url: str, attempts: int, method: str = "GET") -> tuple[Answer, int]:
         """Ask until an answer is final, ``attempts`` times at most; follow redirects on the server.

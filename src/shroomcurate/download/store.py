@@ -1,7 +1,7 @@
-"""What came, verified and written in threads of its own, so that no transfer waits for it.
+"""What came, handed over to processes that judge and write it, so that no transfer waits for that.
 
-Photos are taken in batches, as many as have come meanwhile: threads that hand each photo over on its own spend more
-time waiting for Python's lock than decoding, and a disk forces many files down in little more time than one.
+Photos go in batches, as many as have come meanwhile: a handing over costs much the same for one as for sixteen, and a
+disk forces many files down in little more time than one.
 """
 
 from __future__ import annotations
@@ -11,27 +11,19 @@ import os
 import threading
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from shroomcurate.dataset import Dataset
-from shroomcurate.download.journal import Journal
+from shroomcurate.download.hand import Hand, Job
 from shroomcurate.download.known import Known
 from shroomcurate.download.manifest import Photo, Record
-from shroomcurate.download.places import Unplaced, home, judged
+from shroomcurate.download.places import home
 
 if TYPE_CHECKING:
     import asyncio
 
 _BATCH = 16  # photos: what a full disk costs at most, besides those on their way
-
-
-class _Job(NamedTuple):
-    photo: Photo
-    content: bytes | None
-    """None: what lies on disk already."""
-    came: Record
-    """How it came: the answer's status, the requests made, the time."""
-    settled: asyncio.Future[Record]
+_HANDS = 4  # processes at most: one event loop brings no more than they can judge; one of them waits for the disk
 
 
 class Store:
@@ -43,15 +35,16 @@ class Store:
         Where photos were put, relative to the dataset.
     """
 
-    def __init__(self, dataset: Dataset, journal: Journal, known: Known) -> None:
+    def __init__(self, dataset: Dataset, size: str, known: Known) -> None:
         self.dataset = dataset
-        self.journal = journal
+        self.size = size
         self.known = known
         self.folders: set[str] = set()
-        self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self.at_hand = 0  # photos that came and are not judged yet
+        self.jobs: SimpleQueue[tuple[Job, asyncio.Future[Record]] | None] = SimpleQueue()
         self.threads = [
-            threading.Thread(target=self._toil, name="photo", daemon=True)
-            for _ in range(min(8, max(2, os.cpu_count() or 2)))
+            threading.Thread(target=self._toil, name="photos", daemon=True)
+            for _ in range(min(_HANDS, 1 + (os.cpu_count() or 1)))
         ]
 
     def __enter__(self) -> Store:
@@ -63,10 +56,7 @@ class Store:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Finish the photos at hand; those that still wait are dropped."""
-        with contextlib.suppress(Empty):
-            while True:
-                self.jobs.get_nowait()
+        """Finish what has been handed over: a second's work, and what came shall not come again."""
         for _ in self.threads:
             self.jobs.put(None)
         for thread in self.threads:
@@ -80,56 +70,54 @@ class Store:
         DiskFull
             No room.
         """
-        job = _Job(photo, content, came, self.loop.create_future())
-        self.jobs.put(job)
-        return await job.settled
+        settled: asyncio.Future[Record] = self.loop.create_future()
+        self.jobs.put((Job(photo, content, came, self.known.places.get(photo.photo_id)), settled))
+        self.at_hand += 1
+        try:
+            return await settled
+        finally:
+            self.at_hand -= 1
 
     def _toil(self) -> None:
-        while (job := self.jobs.get()) is not None:
-            batch = [job]
-            with contextlib.suppress(Empty):
-                while len(batch) < _BATCH:
-                    if (job := self.jobs.get_nowait()) is None:
-                        self.jobs.put(None)  # for another thread, and again for this one
-                        break
-                    batch.append(job)
-            ends: Sequence[Record | BaseException]
-            try:
-                ends = self._settle(batch)
-            except BaseException as error:  # noqa: BLE001  # raised again where the photos are waited for
-                ends = [error] * len(batch)
-            with contextlib.suppress(RuntimeError):  # the loop was ended meanwhile
-                self.loop.call_soon_threadsafe(_tell, batch, ends)
+        """Hand batches over to one process, until there are no more."""
+        hand = Hand(self.dataset.root, self.size)
+        try:
+            while (job := self.jobs.get()) is not None:
+                batch = [job]
+                with contextlib.suppress(Empty):
+                    while len(batch) < _BATCH:
+                        if (job := self.jobs.get_nowait()) is None:
+                            self.jobs.put(None)  # for another thread, and again for this one
+                            break
+                        batch.append(job)
+                ends: Sequence[Record | BaseException]
+                try:
+                    ends = hand.settle([job for job, _ in batch])
+                    for (settled, _), end in zip(batch, ends, strict=True):
+                        self._note(settled, end)
+                except BaseException as error:  # noqa: BLE001  # raised again where the photos are waited for
+                    ends = [error] * len(batch)
+                with contextlib.suppress(RuntimeError):  # the loop was ended meanwhile
+                    self.loop.call_soon_threadsafe(_tell, [settled for _, settled in batch], ends)
+        finally:
+            hand.close()
 
-    def _settle(self, batch: Sequence[_Job]) -> list[Record]:
-        """Judge the photos; make the whole ones durable, journal them, put them in place: a kill may come anywhere."""
-        records, kept = [], []
-        with Unplaced(self.dataset) as unplaced:
-            for job in batch:
-                place = self.known.places.get(job.photo.photo_id)
-                content = (self.dataset.root / str(place)).read_bytes() if job.content is None else job.content
-                record = judged(job.photo, content, job.came)
-                if record.status == "ok":
-                    kept.append(record)
-                    if job.content is not None:
-                        place = home(job.photo, record, place)
-                        unplaced.write(place, content)
-                        self.known.places[job.photo.photo_id] = place
-                        self.folders.add(place.rpartition("/")[0])
-                records.append(record)
-            unplaced.force_down()
-            if kept:
-                self.journal.append(*kept)
-            unplaced.put_in_place()
-        self.known.records.update((record.photo_id, record) for record in kept)
-        return records
+    def _note(self, job: Job, end: Record | BaseException) -> None:
+        """Know a whole photo from now on, also when nobody waits for it any more."""
+        if isinstance(end, BaseException) or end.status != "ok":
+            return
+        photo_id = job.photo.photo_id
+        self.known.records[photo_id] = end
+        if job.content is not None:
+            self.known.places[photo_id] = place = home(job.photo, end, job.place)
+            self.folders.add(place.rpartition("/")[0])
 
 
-def _tell(batch: Sequence[_Job], ends: Sequence[Record | BaseException]) -> None:
-    for job, end in zip(batch, ends, strict=True):
-        if job.settled.cancelled():
+def _tell(waiting: Sequence[asyncio.Future[Record]], ends: Sequence[Record | BaseException]) -> None:
+    for settled, end in zip(waiting, ends, strict=True):
+        if settled.cancelled():
             continue
         if isinstance(end, BaseException):
-            job.settled.set_exception(end)
+            settled.set_exception(end)
         else:
-            job.settled.set_result(end)
+            settled.set_result(end)

@@ -1,0 +1,123 @@
+"""A process that judges photos and puts the whole ones in place, beside the one that fetches them.
+
+Threads would do, but for Python's lock: whoever decodes and writes takes it ten times a photo, and every time the event
+loop waits. A photo on which the decoder crashes costs this process, not the run.
+
+Reads batches from its standard input and answers each on its standard output; ends with its input.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from shroomcurate.dataset import Dataset
+from shroomcurate.download.journal import Journal
+from shroomcurate.download.manifest import Photo, Record
+from shroomcurate.download.places import Unplaced, home, judged
+from shroomcurate.errors import DiskFull
+
+COMMAND = (sys.executable, "-c", "from shroomcurate.download.hand import main; main()")
+
+
+class Job(NamedTuple):
+    """A photo to be judged."""
+
+    photo: Photo
+    content: bytes | None
+    """What came; None: what lies on disk already."""
+    came: Record
+    """How it came: the answer's status, the requests made, the time."""
+    place: str | None
+    """Where it lies, or lay."""
+
+
+class Hand:
+    """The process, seen from the one that started it."""
+
+    def __init__(self, root: Path, size: str) -> None:
+        # Away from the terminal's ^C: it ends when its input does.
+        self.arguments = [*COMMAND, str(root), size]
+        self.start()
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        found = os.pathsep.join(path for path in sys.path if path)
+        self.process = subprocess.Popen(  # noqa: S603 (our own module)
+            self.arguments,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pipesize=2**20,  # a whole batch, where the system grants it
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": found},
+        )
+
+    def settle(self, jobs: Sequence[Job]) -> list[Record | DiskFull]:
+        """Return how each photo ended; the whole ones are in place, but for those that found no room."""
+        try:
+            return [*self._ask(jobs)]
+        except DiskFull as error:
+            if len(jobs) == 1:
+                return [error]
+        except (EOFError, OSError, pickle.UnpicklingError):
+            ended = self.close()
+            self.start()
+            if len(jobs) == 1:
+                return [jobs[0].came._replace(status="corrupt", error=f"it ends the decoder ({ended})")]
+        return [end for job in jobs for end in self.settle([job])]
+
+    def _ask(self, jobs: Sequence[Job]) -> list[Record]:
+        asked, told = self.process.stdin, self.process.stdout
+        if asked is None or told is None:
+            raise EOFError
+        pickle.dump(jobs, asked)
+        asked.flush()
+        answer = pickle.load(told)  # noqa: S301 (our own process says it)
+        if isinstance(answer, tuple):
+            raise DiskFull(*answer)
+        records: list[Record] = answer
+        return records
+
+    def close(self) -> int:
+        """End it after the photos at hand; return how it ended."""
+        self.process.communicate()
+        return self.process.returncode
+
+
+def settle(dataset: Dataset, journal: Journal, jobs: Sequence[Job]) -> list[Record]:
+    """Judge the photos; make the whole ones durable, journal them, put them in place: a kill may come anywhere."""
+    records = []
+    with Unplaced(dataset) as unplaced:
+        for job in jobs:
+            content = (dataset.root / str(job.place)).read_bytes() if job.content is None else job.content
+            record = judged(job.photo, content, job.came)
+            if record.status == "ok" and job.content is not None:
+                unplaced.write(home(job.photo, record, job.place), content)
+            records.append(record)
+        unplaced.force_down()
+        journal.append(*(record for record in records if record.status == "ok"))
+        unplaced.put_in_place()
+    return records
+
+
+def main() -> None:
+    """Settle batches until there are no more."""
+    dataset, asked, told = Dataset(sys.argv[1]), sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    sys.stdout = sys.stderr  # nothing that a library prints shall pass for an answer
+    journal = Journal(dataset, sys.argv[2])
+    while True:
+        try:
+            jobs: list[Job] = pickle.load(asked)  # noqa: S301 (whoever started this process says it)
+        except EOFError:
+            return
+        try:
+            answer: list[Record] | tuple[str, str] = settle(dataset, journal, jobs)
+        except DiskFull as error:
+            answer = (error.what, error.hint)
+        pickle.dump(answer, told)
+        told.flush()
