@@ -268,7 +268,7 @@ def test_the_address_takes_size_and_extension_as_written(selected: Selected) -> 
 
 def test_a_server_that_asks_for_patience_gets_it(selected: Selected) -> None:
     dataset = selected([A], wanted=1)
-    with running(FaultServer({1001: "503-retry-after"})) as server:
+    with running(FaultServer({1001: "503-retry-after-then-ok"})) as server:
         summary = download(dataset, options(server))
     assert summary.statuses == {"ok": 1}
     assert summary.seconds >= 1.0
