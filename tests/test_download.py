@@ -605,28 +605,6 @@ def undisturbed(dataset: Dataset, server: FaultServer) -> dict[str, bytes]:
     return tree(other)
 
 
-def test_killed_at_any_moment_it_ends_with_the_same_bytes(selected: Selected) -> None:
-    dataset = selected([A, B], wanted=15, reserve=6)
-    chance = random.Random(20260701)
-    with running(FaultServer(LASTING, delay=0.01)) as server:
-        expected = undisturbed(dataset, server)
-        server.requests.clear()
-        fetched: list[int] = []
-        for _ in range(3):
-            enough = len(server.requests) + chance.randint(2, 10)
-            process = start(dataset, server, concurrency=4)
-            while len(server.requests) < enough and process.poll() is None:
-                time.sleep(0.001)
-            time.sleep(chance.random() * 0.02)
-            process.kill()
-            process.communicate()
-            fetched.append(len(list(dataset.images.rglob("*.jpg"))))
-        assert 0 < fetched[0] < 25, "the kills came too early or too late to show anything"
-        download(dataset, options(server))
-    assert fetched == sorted(fetched), "finished work is repeated"
-    assert tree(dataset) == expected
-
-
 MOMENTS = {
     "before a record": "in_hand(\"wrap(journal.Journal, 'append', before=3)\")",
     "between record and file": "in_hand(\"wrap(places.Unplaced, 'put_in_place', before=3)\")",

@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import subprocess
+import sys
+import textwrap
+import time
 import zlib
 from pathlib import Path
 
@@ -61,11 +65,96 @@ def test_what_is_no_photo_is_refused_with_the_reason(content: bytes, why: str) -
         check_photo(content)
 
 
-@given(cut=st.integers(1, 4000))
-def test_a_photo_cut_anywhere_is_refused(cut: int) -> None:
-    whole = jpeg(1)
+NOISE = Image.fromarray(np.random.default_rng(1).integers(0, 255, (40, 60, 3), dtype=np.uint8))
+WHOLE = {
+    "jpeg": encoded(NOISE, "JPEG"),
+    "progressive": encoded(NOISE, "JPEG", progressive=True),
+    "cmyk": encoded(NOISE.convert("CMYK"), "JPEG"),
+    "grey": encoded(NOISE.convert("L"), "JPEG"),
+    "png": encoded(NOISE, "PNG"),
+    "gif": encoded(NOISE, "GIF"),
+}
+MOVING = {
+    "gif": encoded(NOISE, "GIF", save_all=True, append_images=[NOISE.rotate(90), NOISE.rotate(180)]),
+    "mpo": encoded(NOISE, "MPO", quality=95, subsampling=0, save_all=True, append_images=[NOISE.rotate(180)]),
+    "png": encoded(NOISE, "PNG", save_all=True, append_images=[NOISE.rotate(180)]),
+}
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+@given(share=st.floats(0, 1))
+def test_a_photo_cut_anywhere_is_refused(kind: str, share: float) -> None:
+    """But for its end mark: a PNG ends with 20 bytes of it and of check sums, the others with 2."""
+    whole = WHOLE[kind]
+    check_photo(whole)
     with pytest.raises(NotAPhoto):
-        check_photo(whole[: max(0, len(whole) - 2 - cut)])
+        check_photo(whole[: int(share * (len(whole) - (21 if kind == "png" else 3)))])
+
+
+@pytest.mark.xfail(strict=True, reason="only the first picture is decoded")
+@pytest.mark.parametrize("kind", MOVING)
+def test_a_photo_of_many_pictures_that_is_cut_in_a_later_one_is_refused(kind: str) -> None:
+    check_photo(MOVING[kind])
+    with pytest.raises(NotAPhoto):
+        check_photo(MOVING[kind][: len(MOVING[kind]) * 4 // 5])
+
+
+@pytest.mark.parametrize("kind", ["gif", "mpo", "png"])
+def test_of_many_pictures_the_first_is_read(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "photo").write_bytes(MOVING[kind])
+    found, first = read_photo(tmp_path / "photo"), NOISE
+    assert found.size == first.size
+    apart = np.abs(np.asarray(found, int) - np.asarray(first, int)).mean()
+    assert apart < 40, "noise suffers from JPEG and from 256 colours, another picture is 85 apart"
+
+
+def test_a_cmyk_photo_keeps_its_colours(tmp_path: Path) -> None:
+    (tmp_path / "print.jpg").write_bytes(encoded(RED.convert("CMYK"), "JPEG", quality=95))
+    found = read_photo(tmp_path / "print.jpg")
+    assert found.mode == "RGB"
+    assert np.abs(np.asarray(found, int) - np.asarray(RED, int)).max() < 12
+
+
+STUMBLES = pytest.mark.xfail(strict=True, raises=IndexError, reason="Pillow raises one more kind of exception")
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        pytest.param(b"iCCP", b"", marks=STUMBLES),
+        (b"iCCP", b"name\0\7"),
+        (b"zTXt", b"name\0\0" + zlib.compress(bytes(2**21))),
+        (b"tRNS", b""),
+        (b"pHYs", b"1"),
+        (b"eXIf", b"1"),
+    ],
+)
+def test_a_png_with_nonsense_behind_its_pixels_is_a_photo_or_refused(tmp_path: Path, name: bytes, data: bytes) -> None:
+    whole = WHOLE["png"]
+    content = whole[:-12] + chunk(name, data) + whole[-12:]
+    with contextlib.suppress(NotAPhoto):
+        check_photo(content)
+        (tmp_path / "photo.png").write_bytes(content)
+        assert read_photo(tmp_path / "photo.png").mode == "RGB"
+
+
+@pytest.mark.parametrize("content", [*WHOLE.values(), *MOVING.values()], ids=[*WHOLE, *(f"moving {k}" for k in MOVING)])
+@given(damage=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=4)), max_size=4))
+def test_a_photo_damaged_anywhere_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, damage: list[tuple[float, bytes]]
+) -> None:
+    damaged = bytearray(content)
+    for share, other in damage:
+        place = int(share * len(damaged))
+        damaged[place : place + len(other)] = other
+    photo = with_right_sums(bytes(damaged))
+    try:
+        check_photo(photo)
+    except NotAPhoto:
+        return
+    file = tmp_path_factory.getbasetemp() / "damaged"
+    file.write_bytes(photo)
+    assert read_photo(file).mode == "RGB"
 
 
 @given(st.binary(max_size=300))
@@ -75,17 +164,92 @@ def test_any_bytes_are_a_photo_or_refused_and_never_a_crash(content: bytes) -> N
             assert check_photo(start + content).width > 0
 
 
-def test_a_decompression_bomb_is_refused_without_being_decoded() -> None:
-    side = 60_000
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A piece of a PNG."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000)))
-    assert side * side > MAX_PIXELS
-    with pytest.raises(NotAPhoto):
-        check_photo(bomb + chunk(b"IEND", b""))
+def with_right_sums(content: bytes) -> bytes:
+    """Repair the check sums of a PNG, so that damage to it gets as far as the decoder."""
+    if not content.startswith(b"\x89PNG"):
+        return content
+    repaired, place = content[:8], 8
+    while (length := int.from_bytes(content[place : place + 4], "big")) <= len(content) - place - 12:
+        repaired += chunk(content[place + 4 : place + 8], content[place + 8 : place + 8 + length])
+        place += 12 + length
+    return repaired + content[place:]
+
+
+def black_png(width: int, height: int) -> bytes:
+    """A whole PNG of nothing but zeros, one bit a pixel: some thousand times smaller than what it holds."""
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    packer = zlib.compressobj(1)
+    line = bytes(1 + (width + 7) // 8)
+    data = b"".join(packer.compress(line * 100) for _ in range(height // 100)) + packer.flush()
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def peak_megabytes(act: str, content: bytes, folder: Path) -> tuple[int, str]:
+    """Run ``act(content)`` in a process of its own: MB of memory that it took on top, and what it returned."""
+    script = """
+        import sys
+        from pathlib import Path
+        from PIL import Image, JpegImagePlugin, PngImagePlugin
+        from shroomcurate.photos import NotAPhoto, check_photo, read_photo
+        file = Path(sys.argv[1])
+        content = file.read_bytes()
+        def peak():  # what getrusage says begins with the memory of the process that started this one
+            return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) // 1024
+        before = peak()
+        try:
+            found = ACT
+        except NotAPhoto as error:
+            found = error
+        print(peak() - before, found)
+    """
+    (folder / "photo").write_bytes(content)
+    words = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script).replace("ACT", act), str(folder / "photo")]
+    taken, found = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout.split(" ", 1)
+    return int(taken), found
+
+
+def test_a_photo_of_50_megapixels_is_taken_in_modest_memory(tmp_path: Path) -> None:
+    width, height = 8660, 5780
+    large = encoded(Image.new("RGB", (width, height), (90, 140, 60)), "JPEG")
+    taken, found = peak_megabytes("check_photo(content)", large, tmp_path)
+    assert f"width={width}, height={height}" in found
+    assert taken < 260, "the picture itself: 4 bytes a pixel, and nothing of that size beside it"
+    taken, found = peak_megabytes("read_photo(file, at_least=256).size", large, tmp_path)
+    assert min(int(side) for side in found.strip(" ()\n").split(",")) >= 256
+    assert taken < 30, "decoded at an eighth of its sides"
+
+
+@pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (10_100, 10_000)])
+def test_a_decompression_bomb_is_refused_without_being_decoded(tmp_path: Path, width: int, height: int) -> None:
+    """The larger holds 900 million pixels; the smaller only just too many, and Pillow itself would take it."""
+    bomb = black_png(width, height)
+    assert width * height > MAX_PIXELS
+    started = time.monotonic()
+    with pytest.warns() if height == 10_000 else contextlib.nullcontext(), pytest.raises(NotAPhoto):
+        check_photo(bomb)
+    assert time.monotonic() - started < 0.5
+    taken, found = peak_megabytes("check_photo(content)", bomb, tmp_path)
+    assert "width=" not in found
+    assert taken < 20
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_photo_just_within_the_limit_is_taken() -> None:
+    facts = check_photo(black_png(10_000, 10_000))
+    assert facts.width * facts.height == MAX_PIXELS
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_width_and_height_are_those_stored(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    facts = check_photo(encoded(RED, "JPEG", exif=exif))
+    assert (facts.width, facts.height) == (60, 40)
 
 
 def test_a_photo_is_read_upright(tmp_path: Path) -> None:
