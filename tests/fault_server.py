@@ -68,7 +68,7 @@ class FaultServer:
         return f"http://127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 self.agents |= {line.lower() for line in head.split("\r\n") if line.lower().startswith("user-agent")}
@@ -135,6 +135,7 @@ class FaultServer:
             "to-file": "file:///etc/passwd",
             "to-bad-port": "http://127.0.0.1:99999999/",
             "to-control": "/photos/1\x01\x7f/medium.jpg",
+            "to-afar": f"/{'x' * 70_000}/{photo_id}/medium.jpg",
             "to-nothing": "",
         }
         return reply(302, b"", f"Location: {locations[fault]}")

@@ -40,7 +40,7 @@ ENDS = {
         *["closed", "short", "headers-cut", "garbage", "bare", "bad-status", "bad-header", "bad-length"],
         *["negative-length", "endless-length", "two-lengths", "chunked-without-end", "chunked-garbage"],
         *["204-with-body", "redirect-without-address", "off-host", "loop", "ping-pong", "to-bad-host", "to-nothing"],
-        *["to-spaced-host", "to-user", "to-ftp", "to-file", "to-bad-port", "to-control"],
+        *["to-spaced-host", "to-user", "to-ftp", "to-file", "to-bad-port", "to-control", "to-afar"],
     ],
     "ok": [
         *["png", "gif", "cmyk", "mpo", "turned", "on-host", "continue", "chunked", "until-close", "surplus"],
@@ -71,13 +71,14 @@ class Plan:
     """What the server does with each photo, and what must come of it."""
 
     seed: int
-    selection: list[dict[str, Any]] = field(default_factory=lambda: selection_rows(CLASSES, WANTED, RESERVE))
+    classes: list[str] = field(default_factory=lambda: CLASSES)
     faults: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         chance = random.Random(self.seed)
+        self.selection: list[dict[str, Any]] = selection_rows(self.classes, WANTED, RESERVE)
         ids = [row["photo_id"] for row in self.selection]
-        poor = chance.choice(CLASSES)  # one class has more holes than reserve
+        poor = chance.choice(self.classes)  # one class has more holes than reserve
         self.faults |= dict.fromkeys(chance.sample([p for p in ids if self.row(p)["class"] == poor], 35), "404")
         wanted = [p for p in ids if self.row(p)["role"] == "wanted" and p not in self.faults]
         faults = sorted(END_OF.keys() - {"ok"})
@@ -108,7 +109,7 @@ class Plan:
         return OTHER_BYTES.get(fault, OTHER_BYTES["ok"])(tiny(photo_id + 5_000_000 * (fault == "on-host")))
 
     def statuses(self) -> dict[int, str]:
-        return {photo_id: self.end(photo_id) for name in CLASSES for photo_id in self.asked(name)}
+        return {photo_id: self.end(photo_id) for name in self.classes for photo_id in self.asked(name)}
 
     def files(self) -> dict[str, bytes]:
         """Path -> bytes of the images that a download must leave."""
@@ -159,9 +160,10 @@ def assert_as_planned(plan: Plan, dataset: Dataset, summary: DownloadSummary) ->
     assert {row["path"]: row["bytes"] for row in found.values() if row["status"] == "ok"} == {
         path: len(content) for path, content in files.items()
     }
-    whole = {name: sum(planned[photo_id] == "ok" for photo_id in plan.asked(name)) for name in CLASSES}
+    whole = {name: sum(planned[photo_id] == "ok" for photo_id in plan.asked(name)) for name in plan.classes}
     can_be_had = {
-        name: sum(plan.end(r["photo_id"]) == "ok" for r in plan.selection if r["class"] == name) for name in CLASSES
+        name: sum(plan.end(r["photo_id"]) == "ok" for r in plan.selection if r["class"] == name)
+        for name in plan.classes
     }
     assert whole == {name: min(WANTED, count) for name, count in can_be_had.items()}
     assert summary.shortages == {name: WANTED - count for name, count in whole.items() if count < WANTED}
@@ -200,37 +202,40 @@ def test_every_one_of_2000_photos_is_accounted_for(tmp_path: Path, seed: int) ->
     assert images(dataset) == kept
 
 
-@pytest.mark.xfail(strict=True, reason="httpx takes what is left over from one answer for the start of the next one")
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="httpx takes what is left over from one answer for the start of the next one",
+)
 def test_an_answer_nobody_asked_for_is_no_photos_answer(tmp_path: Path) -> None:
     """A second answer behind the first one must not pass for the answer to the connection's next request."""
-    plan = Plan(1)
-    plan.selection = plan.selection[:300]
+    plan = Plan(1, CLASSES[:4])
     plan.faults = dict.fromkeys([row["photo_id"] for row in plan.selection[::7]], "stray")
     dataset = plan.dataset(tmp_path / "dataset")
     with running(FaultServer(plan.faults, content=tiny)) as server:
         download(dataset, options(server, concurrency=2))
     held = images(dataset)
-    assert len(held) == 3 * WANTED
+    assert len(held) == 4 * WANTED
     assert [path for path in held if held[path] != tiny(int(Path(path).stem))] == []
 
 
 @pytest.fixture
 def left_alone(tmp_path: Path) -> tuple[Plan, Dataset, FaultServer]:
     """A run during which the server was away for a second; the dataset, and the server that is there again."""
-    plan = Plan(1)
+    plan = Plan(1, CLASSES[:8])
     plan.faults = {photo_id: fault for photo_id, fault in plan.faults.items() if fault in {"404", "html"}}
     dataset, server = plan.dataset(tmp_path / "dataset"), FaultServer(plan.faults, delay=0.02, content=tiny)
     summaries: list[DownloadSummary] = []
     thread = threading.Thread(target=lambda: summaries.append(download(dataset, options(server, read_timeout=5.0))))
     with running(server):
         thread.start()
-        while len(server.requests) < 300 and thread.is_alive():
+        while len(server.requests) < 150 and thread.is_alive():
             time.sleep(0.005)
     time.sleep(1)
     with running(server):
         before = len(server.requests)
         thread.join(60)
-        assert before < 1000, "the server went away too late to show anything"
+        assert before < 500, "the server went away too late to show anything"
         assert len(server.requests) > before
     assert summaries, "a second without a network is no reason to give up"
     return plan, dataset, server
@@ -246,7 +251,11 @@ def test_after_a_second_without_a_network_the_next_run_ends_with_the_same_bytes(
     assert_as_planned(plan, dataset, summary)
 
 
-@pytest.mark.xfail(strict=True, reason="a photo whose first request broke off is failed when no further one connects")
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="a photo whose first request broke off is failed when no further one connects",
+)
 def test_a_second_without_a_network_costs_no_photo(left_alone: tuple[Plan, Dataset, FaultServer]) -> None:
     _, dataset, _ = left_alone
     assert [row["photo_id"] for row in table(dataset).values() if row["status"] == "failed"] == []

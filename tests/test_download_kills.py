@@ -140,7 +140,9 @@ def fill(disk: Path, room: int) -> Path:
     return filler
 
 
-UNNAMED = pytest.mark.xfail(strict=True, reason="a disk without room for the lock's few bytes is not named")
+UNNAMED = pytest.mark.xfail(
+    strict=True, raises=OSError, reason="a disk without room for the lock's few bytes is not named"
+)
 
 
 @pytest.mark.parametrize("room", [pytest.param(0, marks=UNNAMED), 5, 9, 40, 200, 400])
