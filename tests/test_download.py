@@ -505,7 +505,7 @@ def test_a_line_that_dies_on_the_way_keeps_what_came(selected: Selected, monkeyp
 def test_a_server_that_has_nothing_costs_no_photo_and_no_reserve(selected: Selected, wanted: int, fault: str) -> None:
     dataset = selected([A], wanted=wanted, reserve=40)
     with running(FaultServer(dict.fromkeys(range(1001, 1200), fault))) as server:
-        with pytest.raises(NetworkDown, match=r"/photos/1\d+/medium.jpg: the first (5\d|\d\d\d) photos all") as caught:
+        with pytest.raises(NetworkDown, match=r"/photos/1\d+/medium.jpg: the first \d+ photos all") as caught:
             download(dataset, options(server, attempts=2))
         assert "--base-url" in caught.value.hint
         assert [row["status"] for row in rows(dataset).values()] == ["pending"] * wanted

@@ -32,18 +32,19 @@ ENDS = {
     "gone": ["403", "404", "410"],
     "corrupt": [
         *["truncated", "html", "empty", "webp", "bmp", "bomb", "gzip"],
-        *["clipped", "until-close-cut", "huge-declared"],
+        *["until-close-cut", "huge-declared"],
     ],
     "failed": [
         *["204", "206", "304", "400", "401", "408", "418", "429", "451", "500", "502", "503", "504", "599"],
         *["silent", "stall", "drip", "drip-headers", "continue-without-end", "headers-without-end", "reset"],
         *["closed", "short", "headers-cut", "garbage", "bare", "bad-status", "bad-header", "bad-length"],
+        *["clipped", "surplus"],  # more bytes than announced: whose they are nobody knows
         *["negative-length", "endless-length", "two-lengths", "chunked-without-end", "chunked-garbage"],
         *["204-with-body", "redirect-without-address", "off-host", "loop", "ping-pong", "to-bad-host", "to-nothing"],
         *["to-spaced-host", "to-user", "to-ftp", "to-file", "to-bad-port", "to-control", "to-afar"],
     ],
     "ok": [
-        *["png", "gif", "cmyk", "mpo", "turned", "on-host", "continue", "chunked", "until-close", "surplus"],
+        *["png", "gif", "cmyk", "mpo", "turned", "on-host", "continue", "chunked", "until-close"],
         *["429-retry-after-then-ok", "503-retry-after-then-ok", "503-retry-nonsense-then-ok"],
         *[f"{status}{THEN_OK}" for status in ("408", "429", "500", "502", "503", "504")],
         *[f"{name}{THEN_OK}" for name in ("truncated", "html", "empty", "clipped", "gzip", "silent", "stall", "drip")],
@@ -190,7 +191,9 @@ def test_every_one_of_2000_photos_is_accounted_for(tmp_path: Path, seed: int) ->
     dataset = plan.dataset(tmp_path / "dataset")
     with running(FaultServer(plan.faults, content=tiny, bursts=plan.bursts)) as server:
         summary = download(dataset, options(server))
-        assert summary.requests >= len(server.requests) > len(plan.statuses()), "a broken address is no request"
+        # A broken address is no request; and where a kept connection is closed without a word, HTTP asks once more.
+        broken = sum(fault.removesuffix(THEN_OK) in {*LAST_WORDS, *TROUBLES} for fault in plan.faults.values())
+        assert len(plan.statuses()) < len(server.requests) <= summary.requests + broken
         assert_as_planned(plan, dataset, summary)
         before, kept = table(dataset), images(dataset)
         server.requests.clear()
@@ -202,11 +205,6 @@ def test_every_one_of_2000_photos_is_accounted_for(tmp_path: Path, seed: int) ->
     assert images(dataset) == kept
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="httpx takes what is left over from one answer for the start of the next one",
-)
 def test_an_answer_nobody_asked_for_is_no_photos_answer(tmp_path: Path) -> None:
     """A second answer behind the first one must not pass for the answer to the connection's next request."""
     plan = Plan(1, CLASSES[:4])
@@ -251,11 +249,6 @@ def test_after_a_second_without_a_network_the_next_run_ends_with_the_same_bytes(
     assert_as_planned(plan, dataset, summary)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a photo whose first request broke off is failed when no further one connects",
-)
 def test_a_second_without_a_network_costs_no_photo(left_alone: tuple[Plan, Dataset, FaultServer]) -> None:
     _, dataset, _ = left_alone
     assert [row["photo_id"] for row in table(dataset).values() if row["status"] == "failed"] == []

@@ -245,20 +245,19 @@ def folder_lock(folder: Path, stage: str) -> Iterator[None]:
     """
     with disk_full_named(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("a+")
+        handle = (folder / ".lock").open("a+b", buffering=0)  # a buffer would be written again when it is closed
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             handle.seek(0)
-            holder = handle.read().strip() or "another command"
+            holder = handle.read().decode().strip() or "another command"
             raise Busy(
                 f"{folder} is in use by {holder}.", "Wait for it to end, then type the same command again."
             ) from None
         with disk_full_named(folder):
             handle.truncate(0)
-            handle.write(f"'shroomcurate {stage}' (process {os.getpid()})")
-            handle.flush()
+            handle.write(f"'shroomcurate {stage}' (process {os.getpid()})".encode())
         yield
 
 
