@@ -199,7 +199,9 @@ def test_every_one_of_2000_photos_is_accounted_for(tmp_path: Path, seed: int) ->
         server.requests.clear()
         again = download(dataset, options(server, attempts=2))
         asked = {int(path.rstrip("?").split("/")[-2]) for path in server.requests}
-    assert asked == {photo_id for photo_id, end in plan.statuses().items() if end == "failed"}
+    failed = {photo_id for photo_id, end in plan.statuses().items() if end == "failed"}
+    assert failed <= asked
+    assert len(asked - failed) <= 3, "where all fail, a photo that had come shows that the line is well"
     assert again.fetched == 0
     assert lasting(table(dataset)) == lasting(before)
     assert images(dataset) == kept
