@@ -608,7 +608,7 @@ def undisturbed(dataset: Dataset, server: FaultServer) -> dict[str, bytes]:
 MOMENTS = {
     "before a record": "in_hand(\"wrap(journal.Journal, 'append', before=3)\")",
     "between record and file": "in_hand(\"wrap(places.Unplaced, 'put_in_place', before=3)\")",
-    "between writing and moving a file": "in_hand(\"wrap(os, 'fsync', before=3)\")",
+    "before a file": "in_hand(\"wrap(places.Unplaced, 'write', before=3)\")",
     "after a file": "in_hand(\"wrap(places.Unplaced, 'put_in_place', after=3)\")",
     "before a hole is recorded": "wrap(journal.Journal, 'append', before=1)",
     "before tidying": "wrap(stage, 'tidy', before=1)",

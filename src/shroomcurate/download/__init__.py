@@ -6,6 +6,7 @@ Reads: ``selection.parquet``. Writes: ``images/<Class>/<photo_id>.<ext>``, ``dow
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections import Counter
@@ -19,7 +20,7 @@ from shroomcurate.download.journal import JOURNAL
 from shroomcurate.download.known import Known, forget_damaged, look
 from shroomcurate.download.manifest import SCHEMA, Photo, Record, as_table, beyond, manifest
 from shroomcurate.download.options import SIZES, DownloadOptions
-from shroomcurate.download.places import sweep_partials, sync_folders, tidy
+from shroomcurate.download.places import sweep_partials, tidy
 from shroomcurate.download.recheck import RecheckSummary, recheck
 from shroomcurate.download.server import TYPICAL_BYTES
 from shroomcurate.errors import NetworkDown
@@ -132,31 +133,27 @@ def download(
         known = look(dataset, options)
         sweep_partials(dataset)
         receipt = Receipt("download", {"size": options.size}, {selection.name: file_hash(selection)})
-        damaged = forget_damaged(dataset, known, progress) if options.verify else []
+        damaged = forget_damaged(dataset, known, progress, verify=options.verify)
         run = Fetch(dataset, options, progress, known)
         try:
             transport.run_to_end(run.run())
         except (KeyboardInterrupt, NetworkDown):
             rows = _manifest(known)
             run.journal.append(*beyond(rows, known.earlier | known.records))
-            _write(dataset, rows, run, receipt)
+            write_table(dataset.path("downloads.parquet"), as_table(rows), receipt)
             raise
         finally:
             run.journal.close()
         rows = _manifest(known)
         unselected = tidy(dataset, rows, known.sizes, known.places)
-        _write(dataset, rows, run, receipt)
+        os.sync()  # the table speaks of no photo that the disk does not have
+        write_table(dataset.path("downloads.parquet"), as_table(rows), receipt)
         dataset.path(JOURNAL).unlink(missing_ok=True)
     return _summary(rows, run, len(damaged), unselected, time.monotonic() - started)
 
 
 def _manifest(known: Known) -> list[tuple[Photo, Record]]:
     return manifest(known.classes, known.records, known.taken_out)
-
-
-def _write(dataset: Dataset, rows: Sequence[tuple[Photo, Record]], run: Fetch, receipt: Receipt) -> None:
-    sync_folders(dataset, run.store.folders)
-    write_table(dataset.path("downloads.parquet"), as_table(rows), receipt)
 
 
 def _summary(

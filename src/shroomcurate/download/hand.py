@@ -90,7 +90,7 @@ class Hand:
 
 
 def settle(dataset: Dataset, journal: Journal, jobs: Sequence[Job]) -> list[Record]:
-    """Judge the photos; make the whole ones durable, journal them, put them in place: a kill may come anywhere."""
+    """Judge the photos; write the whole ones, journal them, put them in place: a kill may come anywhere."""
     records = []
     with Unplaced(dataset) as unplaced:
         for job in jobs:
@@ -99,7 +99,6 @@ def settle(dataset: Dataset, journal: Journal, jobs: Sequence[Job]) -> list[Reco
             if record.status == "ok" and job.content is not None:
                 unplaced.write(home(job.photo, record, job.place), content)
             records.append(record)
-        unplaced.force_down()
         journal.append(*(record for record in records if record.status == "ok"))
         unplaced.put_in_place()
     return records

@@ -49,14 +49,12 @@ class Journal:
             self.handle.close()
 
 
-def read_records(dataset: Dataset) -> dict[int, Record]:
-    """Return what earlier runs have learnt: ``downloads.parquet``, and over it the journal of a run cut short."""
+def read_records(dataset: Dataset) -> tuple[dict[int, Record], dict[int, Record]]:
+    """Return what earlier runs have learnt: by ``downloads.parquet``, and by the journal of one that was cut short."""
     path = dataset.path("downloads.parquet")
-    records = {record.photo_id: record for record in read_table_records(path)} if path.exists() else {}
-    for line in _lines(dataset):
-        if line.keys() == set(Record._fields):
-            records[line["photo_id"]] = Record(**line)
-    return records
+    table = {record.photo_id: record for record in read_table_records(path)} if path.exists() else {}
+    fields = set(Record._fields)
+    return table, {line["photo_id"]: Record(**line) for line in _lines(dataset) if line.keys() == fields}
 
 
 def refuse_other_size(dataset: Dataset, size: str) -> None:

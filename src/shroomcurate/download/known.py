@@ -30,6 +30,8 @@ class Known:
     """What needs no request any more; a run adds to it."""
     taken_out: set[int]
     """Photos that are in ``removed/``: they leave holes."""
+    journaled: set[int]
+    """Photos that only a run which was cut short knows: the disk may not have had them when the machine went down."""
 
     def open(self) -> Iterator[Photo]:
         """Yield the photos that would be asked for, if each of them comes."""
@@ -60,21 +62,31 @@ def look(dataset: Dataset, options: DownloadOptions) -> Known:
     refuse_other_size(dataset, options.size)
     sizes = list_places(dataset)
     places = by_id(sizes)
-    earlier = read_records(dataset)
+    table, journal = read_records(dataset)
+    earlier = table | journal
     final = frozenset[str]() if options.retry_gone else HOLES - {"failed"}
     taken_out = {photo_id for photo_id, place in places.items() if removed_by(place)}
-    return Known(classes, sizes, places, earlier, trusted(earlier, places, sizes, final), taken_out)
+    return Known(classes, sizes, places, earlier, trusted(earlier, places, sizes, final), taken_out, set(journal))
 
 
-def forget_damaged(dataset: Dataset, known: Known, progress: Progress) -> list[int]:
-    """Hash every photo on disk that a record calls whole, and forget those that are not what came.
+def forget_damaged(dataset: Dataset, known: Known, progress: Progress, *, verify: bool) -> list[int]:
+    """Hash photos on disk that a record calls whole, and forget those that are not what came.
+
+    Parameters
+    ----------
+    verify
+        Whether to hash all of them; else only those that a run which was cut short has left.
 
     Returns
     -------
     list
         Ids of the damaged photos.
     """
-    whole = [(record, known.places[photo_id]) for photo_id, record in known.records.items() if record.status == "ok"]
+    whole = [
+        (record, known.places[photo_id])
+        for photo_id, record in known.records.items()
+        if record.status == "ok" and (verify or photo_id in known.journaled)
+    ]
     damaged = []
     with ThreadPoolExecutor() as threads:
         hashes = threads.map(lambda each: _hash(dataset, each[1]), whole)

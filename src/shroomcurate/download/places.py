@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import BinaryIO
 
-from shroomcurate.dataset import NOT_JUDGED, PARTIAL, Dataset, sync_folder
+from shroomcurate.dataset import NOT_JUDGED, PARTIAL, Dataset
 from shroomcurate.download.manifest import Photo, Record, identity
 from shroomcurate.errors import disk_full_named
 from shroomcurate.files import move
@@ -106,8 +106,8 @@ def home(photo: Photo, record: Record, place: str | None) -> str:
 class Unplaced:
     """Photos that are being written, under other names than their own: those that are not put in place are removed.
 
-    A file under its own name is whole, also after a power failure. Folders are not synced here: a failure may undo the
-    renames, which costs requests and no photo.
+    Nothing is forced to the disk: a kill leaves whole files only, but a power failure may not. So the end of a run
+    waits for the disk once, and what only a journal knows is hashed before it is believed.
     """
 
     def __init__(self, dataset: Dataset) -> None:
@@ -136,12 +136,6 @@ class Unplaced:
             handle.write(content)
             handle.flush()
 
-    def force_down(self) -> None:
-        """Wait until the disk has them. Raises DiskFull."""
-        for handle, _, target in self.files:
-            with disk_full_named(target):
-                os.fsync(handle.fileno())
-
     def put_in_place(self) -> None:
         """Give each its own name."""
         while self.files:
@@ -149,13 +143,6 @@ class Unplaced:
             handle.close()
             partial.replace(target)
             self.files.pop()
-
-
-def sync_folders(dataset: Dataset, folders: Set[str]) -> None:
-    """Make the renames in these folders durable."""
-    for folder in sorted(folders):
-        with contextlib.suppress(FileNotFoundError):  # emptied since
-            sync_folder(dataset.root / folder)
 
 
 def tidy(

@@ -1,7 +1,6 @@
 """What came, handed over to processes that judge and write it, so that no transfer waits for that.
 
-Photos go in batches, as many as have come meanwhile: a handing over costs much the same for one as for sixteen, and a
-disk forces many files down in little more time than one.
+Photos go in batches, as many as have come meanwhile: a handing over costs much the same for one as for sixteen.
 """
 
 from __future__ import annotations
@@ -27,19 +26,12 @@ _HANDS = 4  # processes at most: one event loop brings no more than they can jud
 
 
 class Store:
-    """Judges photos and puts the whole ones in their places. Use it in an event loop, as a context.
-
-    Attributes
-    ----------
-    folders
-        Where photos were put, relative to the dataset.
-    """
+    """Judges photos and puts the whole ones in their places. Use it in an event loop, as a context."""
 
     def __init__(self, dataset: Dataset, size: str, known: Known) -> None:
         self.dataset = dataset
         self.size = size
         self.known = known
-        self.folders: set[str] = set()
         self.at_hand = 0  # photos that came and are not judged yet
         self.jobs: SimpleQueue[tuple[Job, asyncio.Future[Record]] | None] = SimpleQueue()
         self.threads = [
@@ -109,8 +101,7 @@ class Store:
         photo_id = job.photo.photo_id
         self.known.records[photo_id] = end
         if job.content is not None:
-            self.known.places[photo_id] = place = home(job.photo, end, job.place)
-            self.folders.add(place.rpartition("/")[0])
+            self.known.places[photo_id] = home(job.photo, end, job.place)
 
 
 def _tell(waiting: Sequence[asyncio.Future[Record]], ends: Sequence[Record | BaseException]) -> None:
