@@ -187,6 +187,8 @@ def download(terminal: Terminal, summary: DownloadSummary, rechecked: RecheckSum
     )
     if summary.taken_out:
         terminal.say(f"{summary.taken_out:,} of them are in removed/; the reserve stands in for them.")
+        if summary.fetched:
+            terminal.say("Of those fetched now none has been judged yet: [bold]shroomcurate clean[/]")
     if summary.damaged:
         terminal.warn(f"{summary.damaged:,} photos on disk were not what had come, and were asked for again.")
     if summary.unselected:
@@ -198,8 +200,8 @@ def download(terminal: Terminal, summary: DownloadSummary, rechecked: RecheckSum
     terminal.result(summary if rechecked is None else {**asdict(summary), "recheck": asdict(rechecked)})
 
 
-def clean(terminal: Terminal, summary: CleanSummary, embedded: EmbedSummary) -> None:
-    """Show what was removed and why, and what was left alone."""
+def clean(terminal: Terminal, summary: CleanSummary, embedded: EmbedSummary, *, refill: bool) -> None:
+    """Show what was removed and why, what was left alone and, where there is a reserve, how to fill the holes."""
     rows = [(name, counts["kept"], counts["removed"]) for name, counts in summary.classes.items()]
     terminal.table("Judged", ("class", "kept", "removed"), _shortened(rows))
     terminal.counts("Removed", ("reason", "photos"), summary.reasons)
@@ -211,6 +213,8 @@ def clean(terminal: Terminal, summary: CleanSummary, embedded: EmbedSummary) -> 
     terminal.say(f"\n{summary.kept:,} photos kept, {summary.removed:,} removed. {moved}")
     if by_person := summary.decided_by.get("person"):
         terminal.say(f"{by_person:,} of them as verdicts.csv says, not by rule.")
+    if refill and summary.moved_out:
+        terminal.say("To fill their places from the reserve: [bold]shroomcurate download[/], then clean again.")
     terminal.result(summary)
 
 

@@ -130,7 +130,7 @@ def clean(
             elsewhere = Path(scratch) / "embeddings.parquet" if dry_run else None
             embedded = embed(place, EmbedOptions(embedder, weights), progress, elsewhere)
             summary = clean(place, options, progress, elsewhere)
-    show.clean(terminal, summary, embedded)
+    show.clean(terminal, summary, embedded, refill=not place.foreign)
 
 
 @app.command()
