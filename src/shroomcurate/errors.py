@@ -83,6 +83,10 @@ class NetworkDown(ShroomError):
     exit_code = 10
 
 
+class NothingThere(NetworkDown):
+    """A server answers, and has nothing of what is asked for."""
+
+
 class Busy(ShroomError):
     """Another command works on the same thing."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
+from shroomcurate.dataset import Dataset
 from shroomcurate.progress import Bytes
 from shroomcurate.terminal import Terminal
 
@@ -177,30 +178,36 @@ def recheck(terminal: Terminal, summary: RecheckSummary, why_not: str | None) ->
         terminal.say(f"Licences were not compared: {escape(why_not)}.")
 
 
-def download(terminal: Terminal, summary: DownloadSummary, rechecked: RecheckSummary | None = None) -> None:
-    """Show how the photos ended, and which classes are short."""
-    terminal.counts("Photos asked for", ("status", "photos"), summary.statuses)
-    rate = f", {summary.fetched / summary.seconds:,.0f} a second" if summary.fetched and summary.seconds else ""
+def download(
+    terminal: Terminal, summary: DownloadSummary, dataset: Dataset, rechecked: RecheckSummary | None = None
+) -> None:
+    """Show how the photos ended, which classes are short, and what to type next."""
+    terminal.counts("Photos asked for, all runs together", ("status", "photos"), summary.statuses)
+    whole = summary.statuses.get("ok", 0)
+    rate = f" ({summary.fetched / summary.seconds:,.0f} a second)" if summary.fetched >= 100 and summary.seconds else ""
     terminal.say(
-        f"\n{summary.fetched:,} fetched now{rate}; {summary.already_there:,} were there, {summary.from_reserve:,} from "
-        f"the reserve; {Bytes(summary.bytes)} in {summary.classes:,} classes."
+        f"\n{whole:,} photos in {summary.classes:,} classes, {Bytes(summary.bytes)}: {summary.fetched:,} fetched "
+        f"now{rate}, {summary.already_there:,} were there; {summary.from_reserve:,} come from the reserve."
     )
     if summary.taken_out:
-        terminal.say(f"{summary.taken_out:,} of them are in removed/; the reserve stands in for them.")
-        if summary.fetched:
-            terminal.say("Of those fetched now none has been judged yet: [bold]shroomcurate clean[/]")
+        terminal.say(f"{summary.taken_out:,} of the {whole:,} are in removed/; the reserve stands in for them.")
     if summary.damaged:
         terminal.warn(f"{summary.damaged:,} photos on disk were not what had come, and were asked for again.")
+    elif summary.hashed:
+        terminal.say(f"{summary.hashed:,} photos on disk were hashed: all are as they came.")
     if summary.unselected:
-        terminal.say(f"{summary.unselected:,} photos that are no longer selected were moved to unselected/.")
+        terminal.say(f"{summary.unselected:,} files that the dataset does not need now were moved to unselected/.")
     short = _worst_first(summary.shortages)
-    terminal.table("Too few photos: the reserve is used up", ("class", "missing"), _shortened(short))
+    terminal.table("Too few photos, and none left in the reserve", ("class", "missing"), _shortened(short))
+    if short:
+        terminal.say("A larger reserve can help: query --reserve.")
     if short and summary.statuses.get("gone"):
         terminal.say("If gone photos should be there, as after a wrong --base-url: download --retry-gone asks again.")
+    terminal.say(f"Next: [bold]shroomcurate clean {escape(dataset.option)}[/]")
     terminal.result(summary if rechecked is None else {**asdict(summary), "recheck": asdict(rechecked)})
 
 
-def clean(terminal: Terminal, summary: CleanSummary, embedded: EmbedSummary, *, refill: bool) -> None:
+def clean(terminal: Terminal, summary: CleanSummary, embedded: EmbedSummary, dataset: Dataset) -> None:
     """Show what was removed and why, what was left alone and, where there is a reserve, how to fill the holes."""
     rows = [(name, counts["kept"], counts["removed"]) for name, counts in summary.classes.items()]
     terminal.table("Judged", ("class", "kept", "removed"), _shortened(rows))
@@ -213,8 +220,9 @@ def clean(terminal: Terminal, summary: CleanSummary, embedded: EmbedSummary, *, 
     terminal.say(f"\n{summary.kept:,} photos kept, {summary.removed:,} removed. {moved}")
     if by_person := summary.decided_by.get("person"):
         terminal.say(f"{by_person:,} of them as verdicts.csv says, not by rule.")
-    if refill and summary.moved_out:
-        terminal.say("To fill their places from the reserve: [bold]shroomcurate download[/], then clean again.")
+    if summary.moved_out and not dataset.foreign:
+        command = f"[bold]shroomcurate download {escape(dataset.option)}[/]"
+        terminal.say(f"To fill their places from the reserve: {command}, then clean again.")
     terminal.result(summary)
 
 

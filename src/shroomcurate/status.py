@@ -126,6 +126,10 @@ class _Look:
         ours = any(self.has(name) for name in ("selection.parquet", "downloads.parquet", _JOURNAL))
         return not ours and bool(self.photos)
 
+    def place(self, path: str) -> Path:
+        """Return where a photo lies, or would lie."""
+        return self.photos.get(path, self.dataset.path(path))
+
     def has(self, name: str) -> bool:
         return self.dataset.path(name).exists()
 
@@ -199,10 +203,25 @@ def _download(look: _Look) -> StageStatus:
             sum(status == "ok" and path not in look.photos for *_, status, path in rows),
             "fetched photos that are not on disk",
         ),
+        (_fillable(look, rows), "places that cleaning has left, and that the reserve can fill"),
     ):
         if count:
             unfinished.append(f"{what}: {count:,}")
     return _judged("download", unfinished, _made_from(look, "downloads.parquet"), dict(sorted(statuses.items())))
+
+
+def _fillable(look: _Look, rows: list[tuple[Any, ...]]) -> int:
+    """Return how many photos of the reserve can stand in for those that are in ``removed/``."""
+    if not look.has("selection.parquet"):
+        return 0
+    left = Counter(name for (name,) in look.columns("selection.parquet", "class"))
+    left.subtract(name for name, *_ in rows)
+    lack = Counter(name for name, role, _, _ in rows if role == "wanted")
+    removed = look.dataset.removed
+    for name, _, status, path in rows:
+        lack[name] -= status == "ok" and removed not in look.place(path).parents
+    taken_out = {name for name, _, status, path in rows if status == "ok" and removed in look.place(path).parents}
+    return sum(max(0, min(lack[name], left[name])) for name in taken_out)
 
 
 def _clean(look: _Look) -> StageStatus:

@@ -26,17 +26,23 @@ def download(
     ] = DownloadOptions.size,
     concurrency: Annotated[int, typer.Option(help="Requests at a time, at most.")] = DownloadOptions.concurrency,
     max_rate: Annotated[
-        list[str] | None, typer.Option(help="Requests a second (20) or bytes a second (2MB), at most; give each once.")
+        list[str] | None,
+        typer.Option(
+            help="Requests a second (20), or bytes a second (2MB), at most; for both: --max-rate 20 --max-rate 2MB."
+        ),
     ] = None,
     attempts: Annotated[int, typer.Option(help="Requests for one photo, at most.")] = DownloadOptions.attempts,
     retry_gone: Annotated[
-        bool, typer.Option("--retry-gone", help="Ask again for photos that were gone or broken.")
+        bool, typer.Option("--retry-gone", help="Ask again for photos that were gone or corrupt.")
     ] = False,
     verify: Annotated[
         bool, typer.Option("--verify", help="Hash the photos that are here, and fetch the damaged ones again.")
     ] = False,
     recheck: Annotated[
-        bool, typer.Option("--recheck", help="First take out photos that were taken down or relicensed since.")
+        bool,
+        typer.Option(
+            "--recheck", help="First take out photos that were taken down since, or have another licence now."
+        ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be fetched; ask for nothing.")] = False,
     database_url: DatabaseUrl = None,
@@ -79,7 +85,7 @@ def download(
             show.recheck(terminal, rechecked, newer.why_not)
         with terminal.progress() as progress:
             summary = download(place, options, progress)
-    show.download(terminal, summary, rechecked)
+    show.download(terminal, summary, place, rechecked)
 
 
 @app.command()
@@ -130,7 +136,7 @@ def clean(
             elsewhere = Path(scratch) / "embeddings.parquet" if dry_run else None
             embedded = embed(place, EmbedOptions(embedder, weights), progress, elsewhere)
             summary = clean(place, options, progress, elsewhere)
-    show.clean(terminal, summary, embedded, refill=not place.foreign)
+    show.clean(terminal, summary, embedded, place)
 
 
 @app.command()
