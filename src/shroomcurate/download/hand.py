@@ -22,7 +22,12 @@ from shroomcurate.download.manifest import Photo, Record
 from shroomcurate.download.places import Unplaced, home, judged
 from shroomcurate.errors import DiskFull
 
-COMMAND = (sys.executable, "-c", "from shroomcurate.download.hand import main; main()")
+#: With -P: what lies in the folder where somebody types the command is none of its modules.
+COMMAND = (sys.executable, "-P", "-c", "from shroomcurate.download.hand import main; main()")
+
+
+#: How the photos ended; what a full disk says and what to do; or what else went wrong that is not the photos' fault.
+Answer = list[Record] | tuple[str, str] | Exception
 
 
 class Job(NamedTuple):
@@ -43,11 +48,13 @@ class Hand:
     def __init__(self, root: Path, size: str) -> None:
         # Away from the terminal's ^C: it ends when its input does.
         self.arguments = [*COMMAND, str(root), size]
+        self.ended = 0
         self.start()
 
     def start(self) -> None:
         """Start it, or start it again."""
-        found = os.pathsep.join(path for path in sys.path if path)
+        ours = str(Path(__file__).resolve().parents[2])  # found by way of the working folder, perhaps
+        found = os.pathsep.join([*(path for path in sys.path if path), ours])
         self.process = subprocess.Popen(  # noqa: S603 (our own module)
             self.arguments,
             stdin=subprocess.PIPE,
@@ -58,30 +65,40 @@ class Hand:
         )
 
     def settle(self, jobs: Sequence[Job]) -> list[Record | DiskFull]:
-        """Return how each photo ended; the whole ones are in place, but for those that found no room."""
-        try:
-            return [*self._ask(jobs)]
-        except DiskFull as error:
-            if len(jobs) == 1:
-                return [error]
-        except (EOFError, OSError, pickle.UnpicklingError):
-            ended = self.close()
-            self.start()
-            if len(jobs) == 1:
-                return [jobs[0].came._replace(status="corrupt", error=f"it ends the decoder ({ended})")]
-        return [end for job in jobs for end in self.settle([job])]
+        """Return how each photo ended; the whole ones are in place, but for those that found no room.
 
-    def _ask(self, jobs: Sequence[Job]) -> list[Record]:
+        Raises
+        ------
+        Exception
+            What the process met that is no photo's fault, such as a folder that may not be written to.
+        """
+        answer = self._ask(jobs)
+        if answer is None and len(jobs) == 1:  # its end may have had another cause, such as too little memory
+            answer = self._ask(jobs)
+        if isinstance(answer, list):
+            return [*answer]
+        if isinstance(answer, Exception):
+            raise answer
+        if len(jobs) > 1:
+            return [end for job in jobs for end in self.settle([job])]
+        if answer is None:
+            return [jobs[0].came._replace(status="corrupt", error=f"it ends the decoder ({self.ended})")]
+        return [DiskFull(*answer)]
+
+    def _ask(self, jobs: Sequence[Job]) -> Answer | None:
+        """Return what the process answers; None when that was its end, and another one has been started."""
         asked, told = self.process.stdin, self.process.stdout
         if asked is None or told is None:
-            raise EOFError
-        pickle.dump(jobs, asked)
-        asked.flush()
-        answer = pickle.load(told)  # noqa: S301 (our own process says it)
-        if isinstance(answer, tuple):
-            raise DiskFull(*answer)
-        records: list[Record] = answer
-        return records
+            return None
+        try:
+            pickle.dump(jobs, asked)
+            asked.flush()
+            answer: Answer = pickle.load(told)  # noqa: S301 (our own process says it)
+        except (EOFError, OSError, pickle.UnpicklingError):
+            self.ended = self.close()
+            self.start()
+            return None
+        return answer
 
     def close(self) -> int:
         """End it after the photos at hand; return how it ended."""
@@ -94,7 +111,7 @@ def settle(dataset: Dataset, journal: Journal, jobs: Sequence[Job]) -> list[Reco
     records = []
     with Unplaced(dataset) as unplaced:
         for job in jobs:
-            content = (dataset.root / str(job.place)).read_bytes() if job.content is None else job.content
+            content = _lying_at(dataset.root / str(job.place)) if job.content is None else job.content
             record = judged(job.photo, content, job.came)
             if record.status == "ok" and job.content is not None:
                 unplaced.write(home(job.photo, record, job.place), content)
@@ -102,6 +119,14 @@ def settle(dataset: Dataset, journal: Journal, jobs: Sequence[Job]) -> list[Reco
         journal.append(*(record for record in records if record.status == "ok"))
         unplaced.put_in_place()
     return records
+
+
+def _lying_at(place: Path) -> bytes:
+    """Return what is in a file; of one that cannot be read nothing, which is no photo."""
+    try:
+        return place.read_bytes()
+    except OSError:
+        return b""
 
 
 def main() -> None:
@@ -115,8 +140,10 @@ def main() -> None:
         except EOFError:
             return
         try:
-            answer: list[Record] | tuple[str, str] = settle(dataset, journal, jobs)
+            answer: Answer = settle(dataset, journal, jobs)
         except DiskFull as error:
             answer = (error.what, error.hint)
+        except Exception as error:  # noqa: BLE001  # raised again where the run was asked for
+            answer = error
         pickle.dump(answer, told)
         told.flush()

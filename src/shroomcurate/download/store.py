@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import asyncio
 
 _BATCH = 16  # photos: what a full disk costs at most, besides those on their way
+_LAST_WAIT = 10.0  # seconds for what was handed over when a run ends: a disk that hangs shall not hold a ^C
 _HANDS = 4  # processes at most: one event loop brings no more than they can judge; one of them waits for the disk
 
 
@@ -51,8 +53,14 @@ class Store:
         """Finish what has been handed over: a second's work, and what came shall not come again."""
         for _ in self.threads:
             self.jobs.put(None)
+        until = time.monotonic() + _LAST_WAIT
         for thread in self.threads:
-            thread.join()
+            thread.join(max(0.0, until - time.monotonic()))
+        with contextlib.suppress(Empty):
+            while any(thread.is_alive() for thread in self.threads):
+                self.jobs.get_nowait()
+        for _ in self.threads:
+            self.jobs.put(None)
 
     async def keep(self, photo: Photo, content: bytes | None, came: Record) -> Record:
         """Return the record of a photo that came or, without its content, that lay there; a whole one is in place.
@@ -72,7 +80,9 @@ class Store:
 
     def _toil(self) -> None:
         """Hand batches over to one process, until there are no more."""
-        hand = Hand(self.dataset.root, self.size)
+        hand = None
+        with contextlib.suppress(OSError):  # tried again, and told, where a photo waits for it
+            hand = Hand(self.dataset.root, self.size)
         try:
             while (job := self.jobs.get()) is not None:
                 batch = [job]
@@ -84,6 +94,7 @@ class Store:
                         batch.append(job)
                 ends: Sequence[Record | BaseException]
                 try:
+                    hand = hand or Hand(self.dataset.root, self.size)
                     ends = hand.settle([job for job, _ in batch])
                     for (settled, _), end in zip(batch, ends, strict=True):
                         self._note(settled, end)
@@ -92,7 +103,8 @@ class Store:
                 with contextlib.suppress(RuntimeError):  # the loop was ended meanwhile
                     self.loop.call_soon_threadsafe(_tell, [settled for _, settled in batch], ends)
         finally:
-            hand.close()
+            if hand is not None:
+                hand.close()
 
     def _note(self, job: Job, end: Record | BaseException) -> None:
         """Know a whole photo from now on, also when nobody waits for it any more."""
