@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from typing import Any, cast
 
 from PIL import Image
 
@@ -25,6 +26,20 @@ THEN_OK = "-then-ok"
 def photo_bytes(photo_id: int) -> bytes:
     """The whole photo that the server has under this id."""
     return jpeg(photo_id, hue=photo_id * 37)
+
+
+class HeadOnly:
+    """Writes an answer without its body."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+
+    def write(self, words: bytes) -> None:
+        head, end, _ = words.partition(b"\r\n\r\n")
+        self.writer.write(head + end)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.writer, name)
 
 
 class FaultServer:
@@ -78,7 +93,8 @@ class FaultServer:
                 self.most_active = max(self.most_active, self.active)
                 try:
                     await asyncio.sleep(self.delay)
-                    if not await self.answer(path, writer):
+                    to = cast("asyncio.StreamWriter", HeadOnly(writer)) if head.startswith("HEAD ") else writer
+                    if not await self.answer(path, to):
                         break
                     await writer.drain()
                 finally:

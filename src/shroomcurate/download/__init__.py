@@ -92,12 +92,14 @@ def plan(dataset: Dataset, options: DownloadOptions = DownloadOptions()) -> Down
         The dataset holds photos of another size.
     """
     known = look(dataset, options)
-    here = [record.bytes or 0 for record in known.records.values() if record.status == "ok"]
-    photos = sum(1 for photo in known.open() if photo.photo_id not in known.places)
-    each = sum(here) / len(here) if len(here) >= 100 else TYPICAL_BYTES[options.size]
-    return DownloadPlan(
-        len(known.classes), photos, len(here), round(photos * each), shutil.disk_usage(dataset.root).free
-    )
+    came = [record.bytes or 0 for record in known.records.values() if record.status == "ok"]
+    each = sum(came) / len(came) if len(came) >= 100 else TYPICAL_BYTES[options.size]
+    strangers, photos, here = known.strangers(), 0, 0
+    for photo, record in known.due():
+        lies_there = photo.photo_id in strangers if record is None else record.status == "ok"
+        here += lies_there
+        photos += record is None and not lies_there
+    return DownloadPlan(len(known.classes), photos, here, round(photos * each), shutil.disk_usage(dataset.root).free)
 
 
 def download(

@@ -134,6 +134,8 @@ class Crew:
             lost = any(record.status == "pending" for _, record in self.doubted)
             if (len(self.doubted) < FEW and not lost) or await self._comes_again():
                 self._believe()
+            elif not self.doubted:
+                break  # what came while the canary was waited for has settled it
             elif not self.canaries and self.work.expects():
                 await self.server.pause(1)
             elif not self.canaries or time.monotonic() - started > LINE_PATIENCE:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from itertools import islice
 
 from shroomcurate.dataset import Dataset
 from shroomcurate.download.crew import Crew
@@ -30,8 +29,7 @@ class Fetch:
         self.progress = progress
         self.known = known
         self.classes = {ranks.photos[0].class_name: ranks for ranks in known.classes}
-        recorded = {photo_id for photo_id, record in known.earlier.items() if record.status == "ok"}
-        self.strangers = known.places.keys() - recorded  # files without a record: decoded rather than fetched
+        self.strangers = known.strangers()
         self.journal = Journal(dataset, options.size)
         self.server = Server(options)
         self.store = Store(dataset, options.size, known)
@@ -41,7 +39,7 @@ class Fetch:
 
     async def run(self) -> None:
         """Settle every photo that the classes ask for; raise what ends the run early."""
-        self.crew = Crew(self.server, self, islice(self.known.whole(), 3))
+        self.crew = Crew(self.server, self, self.known.canaries())
         for ranks in self.classes.values():
             self.ask(ranks)
         self.show(always=True)

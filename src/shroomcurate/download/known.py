@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 from shroomcurate.dataset import Dataset
 from shroomcurate.download.journal import read_records, refuse_other_size
@@ -13,6 +14,8 @@ from shroomcurate.download.manifest import HOLES, Photo, Ranks, Record, read_sel
 from shroomcurate.download.options import DownloadOptions
 from shroomcurate.download.places import by_id, list_places, removed_by, trusted
 from shroomcurate.progress import Progress
+
+_AT_A_TIME = 64  # photos that are hashed: a ^C waits for these, and the memory holds no more of them
 
 
 @dataclass
@@ -33,12 +36,14 @@ class Known:
     journaled: set[int]
     """Photos that only a run which was cut short knows: the disk may not have had them when the machine went down."""
 
-    def open(self) -> Iterator[Photo]:
-        """Yield the photos that would be asked for, if each of them comes."""
+    def strangers(self) -> set[int]:
+        """Return the photos on disk without a record of a whole one: they are decoded rather than fetched."""
+        return self.places.keys() - {photo_id for photo_id, record in self.earlier.items() if record.status == "ok"}
+
+    def due(self) -> Iterator[tuple[Photo, Record | None]]:
+        """Yield the photos that would be looked at, if each of them comes, with what is known of them."""
         for ranks in self.classes:
-            for photo, record in Ranks(ranks.photos, ranks.wanted).ask(self.records, self.taken_out):
-                if record is None:
-                    yield photo
+            yield from Ranks(ranks.photos, ranks.wanted).ask(self.records, self.taken_out)
 
     def whole(self) -> Iterator[Photo]:
         """Yield the selected photos that are known to be whole."""
@@ -46,6 +51,10 @@ class Known:
             for photo in ranks.photos:
                 if (record := self.records.get(photo.photo_id)) and record.status == "ok":
                     yield photo
+
+    def canaries(self) -> list[Photo]:
+        """Return a few photos that have come before."""
+        return [*islice((photo for photo in self.whole() if photo.extension), 3)]
 
 
 def look(dataset: Dataset, options: DownloadOptions) -> Known:
@@ -89,11 +98,13 @@ def forget_damaged(dataset: Dataset, known: Known, progress: Progress, *, verify
     ]
     damaged = []
     with ThreadPoolExecutor() as threads:
-        hashes = threads.map(lambda each: _hash(dataset, each[1]), whole)
-        for number, ((record, _), found) in enumerate(zip(whole, hashes, strict=True), start=1):
-            if found != record.sha256:
-                damaged.append(record.photo_id)
-            progress(number, len(whole), "verify")
+        for start in range(0, len(whole), _AT_A_TIME):
+            some = whole[start : start + _AT_A_TIME]
+            hashes = [*threads.map(lambda each: _hash(dataset, each[1]), some)]
+            damaged += [
+                record.photo_id for (record, _), found in zip(some, hashes, strict=True) if found != record.sha256
+            ]
+            progress(start + len(some), len(whole), "verify")
     for photo_id in damaged:
         del known.records[photo_id]
     return damaged

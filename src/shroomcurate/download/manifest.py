@@ -163,6 +163,8 @@ def read_selection(path: Path) -> list[Ranks]:
     """
     columns = ["class", "rank_in_class", "photo_id", "role", "extension"]
     table = read_table(path, columns).select(columns)
+    if len(table["photo_id"].unique()) < len(table) or table["photo_id"].null_count:
+        raise DamagedFile(f"{path} has a photo twice, or one without an id.", "Type: shroomcurate query")
     rows = _rows(table.sort_by([(name, "ascending") for name in columns[:3]]))
     classes = []
     for name, group in groupby(rows, key=lambda row: str(row[0])):

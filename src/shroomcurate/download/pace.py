@@ -83,8 +83,8 @@ class Line:
 
     def turn(self, now: float) -> float:
         """Return the seconds to wait before the next request, which is booked."""
-        waits = self.held_until - now, self.requests.book(1, now), self.bytes.book(self.size, now)
-        return max(0.0, *waits)
+        start = max(now, self.held_until)  # behind a pause requests are as far apart as before it
+        return start - now + max(self.requests.book(1, start), self.bytes.book(self.size, start))
 
     def hear(self, answer: Answer, now: float) -> None:
         """Take note of an answer that came at ``now`` (seconds on any steady clock)."""

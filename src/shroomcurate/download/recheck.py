@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 
 from shroomcurate import transport
 from shroomcurate.dataset import Dataset, Receipt, read_receipt, read_table, write_table
@@ -86,6 +85,7 @@ class _Recheck:
     def __init__(self, options: DownloadOptions, progress: Progress, known: Known) -> None:
         self.options = options
         self.progress = progress
+        self.known = known
         self.photos = list(known.whole())
         self.server = Server(options)
         self.gone: dict[int, str] = {}
@@ -93,7 +93,7 @@ class _Recheck:
         self.shown_at = -math.inf
 
     async def run(self) -> None:
-        crew = Crew(self.server, self, islice(self.photos, 3))
+        crew = Crew(self.server, self, self.known.canaries())
         for photo in self.photos:
             crew.add(photo)
         if self.photos:
@@ -102,6 +102,8 @@ class _Recheck:
 
     async def settle(self, photo: Photo) -> Record:
         """Return whether the server still has it."""
+        if not photo.extension:
+            return Record(photo.photo_id, "failed", error="the selection does not name its file end")
         url = self.server.address(photo.photo_id, photo.extension)
         answer, made = await self.server.ask(url, self.options.attempts, "HEAD")
         status = {"ok": "ok", "gone": "gone", "unreachable": "pending"}.get(answer.kind, "failed")

@@ -65,8 +65,11 @@ class Server:
         """Ask when it is this request's turn; the line hears the answer."""
         await self._slot()
         try:
-            if wait := self.line.turn(time.monotonic()):
+            while wait := self.line.turn(time.monotonic()):
+                held_until = self.line.held_until
                 await transport.sleep(wait)
+                if self.line.held_until == held_until:
+                    break  # else the server has asked for a pause meanwhile: another turn
             self.requests += 1
             answer = await transport.request(self.client, url, self.patience, method)
             self.line.hear(answer, time.monotonic())
