@@ -6,9 +6,11 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from shroomcurate import transport
 from shroomcurate.dataset import Dataset, Receipt, make_table, read_table, write_table
 from shroomcurate.download import DownloadOptions, crew, download, plan, recheck
 from shroomcurate.download.manifest import Photo, Record
@@ -160,3 +162,18 @@ def test_a_photo_that_comes_during_the_last_doubt_ends_it(monkeypatch: pytest.Mo
 
 def failures(photos: list[Photo]) -> list[tuple[Photo, Record]]:
     return [(photo, Record(photo.photo_id, "failed", error="the server answered 500")) for photo in photos]
+
+
+def test_a_photo_that_alone_cannot_be_reached_is_given_up(selected: Selected, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = selected([A], wanted=4, reserve=1)
+    real = transport.request
+
+    async def refused(*asked: Any, **named: Any) -> Answer:
+        if "/1003/" in asked[1]:
+            return Answer("unreachable", error="no connection (refused)")
+        return await real(*asked, **named)
+
+    monkeypatch.setattr(transport, "request", refused)
+    with running(FaultServer()) as server:
+        summary = download(dataset, DownloadOptions(server.url, attempts=1))
+    assert summary.statuses == {"failed": 1, "ok": 4}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ENOUGH, FEW = 50, 10  # photos in a row of which not one came: on the way, and when that is all there was to ask
 LINE_PATIENCE = 60.0  # seconds that a line which has worked may be down: a router restarts in less
 _AHEAD = 64  # photos that are judged and written while others are asked for
+_UNREACHED = 10  # times that no connection stood for one photo while others came: no line is down only for one
 _CANARIES = 3  # photos that came before: one of them may itself have been taken down since
 
 
@@ -65,6 +66,7 @@ class Crew:
         self.steady = asyncio.Event()
         self.steady.set()
         self.doubted: list[tuple[Photo, Record]] = []
+        self.unreached: Counter[int] = Counter()
 
     def add(self, photo: Photo) -> None:
         """Queue a photo."""
@@ -118,10 +120,15 @@ class Crew:
         """Take the doubted ends for true; where no connection stood, ask again."""
         doubted, self.doubted = self.doubted, []
         for photo, record in doubted:
-            if record.status == "pending":
+            if record.status != "pending":
+                self.work.done(photo, record)
+                continue
+            self.unreached[photo.photo_id] += 1
+            if self.unreached[photo.photo_id] < _UNREACHED:
                 self.add(photo)
             else:
-                self.work.done(photo, record)
+                self.work.hole(photo)
+                self.work.done(photo, record._replace(status="failed"))
 
     async def _look(self) -> None:
         """Find out whether the photos are at fault or the line."""
