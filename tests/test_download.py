@@ -576,7 +576,7 @@ import json, os, signal, sys, time
 from shroomcurate.dataset import Dataset
 from shroomcurate.download import DownloadOptions, download
 import shroomcurate.download as stage
-from shroomcurate.download import hand, journal, places
+from shroomcurate.download import hand, journal, places, store
 {prelude}
 options = json.loads(sys.argv[2])
 try:
@@ -646,6 +646,7 @@ def in_hand(act):
     code = f"{wrap_code}{begin}{act}\\nhand.main()"
     hand.COMMAND = (sys.executable, "-c", code)
     os.cpu_count = lambda: 0  # one of them, so that its third photo is the run's
+    store._BATCH = 1  # and its third batch comes, however slowly it starts
 """
 
 
