@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -95,15 +94,6 @@ def test_an_interrupt_does_not_wait_for_a_process_that_hangs(selected: Selected)
         time.sleep(0.5)
         download(dataset, DownloadOptions(server.url))
     assert statuses(dataset) == ["ok"] * 200
-
-
-def test_a_process_whose_run_was_killed_writes_nothing_more(tmp_path: Path) -> None:
-    job = Job(Photo(1001, A, "wanted", "jpg"), photo_bytes(1001), Record(1001, "ok", 200, attempts=1), None)
-    for parent, written in ((os.getpid(), 1), (1, 0)):
-        root = tmp_path / str(parent)
-        root.mkdir()
-        subprocess.run([*hand.COMMAND, str(root), "medium", str(parent)], input=pickle.dumps([job]), check=True)
-        assert len([*root.rglob("*.jpg")]) == written
 
 
 def test_a_file_that_vanished_meanwhile_is_no_photo_and_no_failure(tmp_path: Path) -> None:
