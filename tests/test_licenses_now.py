@@ -33,6 +33,12 @@ def load(tmp_path: Path, database_url: str) -> Load:
     return run
 
 
+@pytest.fixture(autouse=True)
+def one_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process judges photos: to start more takes longer than these few photos."""
+    monkeypatch.setattr("os.cpu_count", lambda: 0)
+
+
 def made(without: tuple[int, ...] = (), **licenses: str) -> Dump:
     """Photos 1000.., 2000.. and 3000.. of a species each, but for those of `without`; `photo_1001="CC0"` relicenses."""
     dump = Dump()

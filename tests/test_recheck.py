@@ -30,6 +30,12 @@ from tests.test_download import (
 )
 
 
+@pytest.fixture(autouse=True)
+def one_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process judges photos: to start more takes longer than these few photos."""
+    monkeypatch.setattr("os.cpu_count", lambda: 0)
+
+
 def status(dataset: Dataset) -> dict[int, str]:
     return {photo_id: row["status"] for photo_id, row in rows(dataset).items()}
 
