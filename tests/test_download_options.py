@@ -190,7 +190,7 @@ def test_a_run_takes_as_long_as_the_rate_says(selected: Selected, rate: str, sec
     photo = jpeg(1, size=(400, 300)) + bytes(1)
     photo += bytes(10_000 - len(photo))
     with running(FaultServer(content=lambda photo_id, _: photo + b"%d" % photo_id)) as server:
-        words = ("--base-url", server.url, "--max-rate", rate, "--json", "--size", "small", "--concurrency", "2")
+        words = ("--base-url", server.url, "--max-rate", rate, "--json", "--size", "thumb", "--concurrency", "2")
         result = invoked(selected([A], wanted=30), *words)
     summary = json.loads(result.stdout)
     assert summary["statuses"] == {"ok": 30}
