@@ -49,11 +49,11 @@ def rows(dataset: Dataset) -> dict[int, dict[str, Any]]:
 
 
 def tree(dataset: Dataset) -> dict[str, bytes]:
-    """Every file of the dataset but the lock; of the manifest all but when and how often it was asked."""
+    """Every file but the lock and damaged photos; of the manifest all but when and how often it was asked."""
     files = {
         str(file.relative_to(dataset.root)): file.read_bytes()
         for file in sorted(dataset.root.rglob("*"))
-        if file.is_file() and file.name != ".lock"
+        if file.is_file() and file.name != ".lock" and not file.name.startswith("damaged-")
     }
     if "downloads.parquet" in files:
         table = read_table(dataset.path("downloads.parquet")).drop_columns(["fetched_at", "attempts"])

@@ -88,7 +88,7 @@ def test_damage_is_found_however_many_photos_there_are(selected: Selected) -> No
         summary = download(
             dataset,
             DownloadOptions(server.url, verify=True),
-            lambda done, total, label: seen.append((done, total)) if label == "verify" else None,
+            lambda done, total, label: seen.append((done, total)) if label == "check" else None,
         )
     assert (summary.damaged, summary.fetched, summary.already_there) == (4, 4, 126)
     assert seen[-1] == (130, 130)
@@ -125,8 +125,11 @@ class Nothing:
     def __init__(self) -> None:
         self.ends: list[Record] = []
 
-    async def settle(self, photo: Photo) -> Record:
+    async def settle(self, photo: Photo) -> crew.End:
         raise AssertionError(photo)
+
+    def show(self) -> None:
+        pass
 
     def expects(self) -> bool:
         return False
@@ -142,26 +145,26 @@ def test_a_photo_that_comes_during_the_last_doubt_ends_it(monkeypatch: pytest.Mo
     monkeypatch.setattr(crew, "LINE_PATIENCE", 0.0)
     work = Nothing()
 
-    async def doubt() -> None:
+    async def doubt() -> int:
         photos = [Photo(number, A, "wanted", "jpg") for number in range(20)]
         server = Server(DownloadOptions())
         ours = crew.Crew(server, work, photos[:1])
         ours.doubted = failures(photos[2:])
 
         async def hangs_while_another_comes(url: str, method: str = "GET") -> Answer:
-            ours._count(photos[1], Record(1, "ok", attempts=1))
+            ours._count(photos[1], crew.End(Record(1, "ok", attempts=1), 99))
             return Answer("retry", error="timed out")
 
         monkeypatch.setattr(server, "ask_once", hangs_while_another_comes)
         await ours._look()
         assert ours.steady.is_set()
+        return ours.queue.qsize()
 
-    asyncio.run(doubt())
-    assert len(work.ends) == 19
+    assert asyncio.run(doubt()) + len(work.ends) == 19, "18 failed in a row: they are asked for once more"
 
 
-def failures(photos: list[Photo]) -> list[tuple[Photo, Record]]:
-    return [(photo, Record(photo.photo_id, "failed", error="the server answered 500")) for photo in photos]
+def failures(photos: list[Photo]) -> list[tuple[Photo, crew.End]]:
+    return [(photo, crew.End(Record(photo.photo_id, "failed", error="it answered 500"))) for photo in photos]
 
 
 def test_a_photo_that_alone_cannot_be_reached_is_given_up(selected: Selected, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import math
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import time
@@ -89,7 +88,6 @@ def test_when_all_is_refused_from_a_moment_on_nothing_counts_as_gone(
         assert tree(dataset) == undisturbed(dataset, server)
 
 
-@pytest.mark.xfail(strict=True, reason="what came earlier ends the doubt when it is judged")
 def test_nor_when_what_came_before_that_moment_is_judged_after_it(
     selected: Selected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,7 +111,7 @@ def test_when_what_came_comes_again_the_others_are_believed_to_be_gone(selected:
     "at_once",
     [
         False,
-        pytest.param(True, marks=pytest.mark.xfail(strict=True, reason="what failed meanwhile is believed")),
+        True,
     ],
 )
 def test_a_server_that_recovers_costs_no_photo(
@@ -211,7 +209,6 @@ def test_a_killed_hand_costs_nothing(selected: Selected) -> None:
         assert tree(dataset) == undisturbed(dataset, server)
 
 
-@pytest.mark.xfail(strict=True, reason="a photo that is alone when its process is killed is blamed for it")
 def test_nor_any_photo_when_each_is_asked_for_once(
     selected: Selected, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -221,7 +218,6 @@ def test_nor_any_photo_when_each_is_asked_for_once(
         assert download(dataset, options(server, attempts=1)).statuses == {"ok": 1}
 
 
-@pytest.mark.xfail(strict=True, reason="only the next run sweeps it away")
 def test_nor_does_it_leave_half_a_photo(selected: Selected, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     dataset = selected([A], wanted=5)
     monkeypatch.setattr(hand, "COMMAND", acting(1003, KILL, "hand.Unplaced.put_in_place", once=tmp_path / "once"))
@@ -270,7 +266,6 @@ def test_no_hand_outlives_whoever_started_it(selected: Selected, blow: signal.Si
         assert hands(dataset) == []
 
 
-@pytest.mark.xfail(raises=subprocess.TimeoutExpired, strict=True, reason="nobody waits for a thread that has ended")
 def test_a_hand_that_cannot_be_started_ends_the_run(selected: Selected) -> None:
     dataset = selected([A], wanted=3)
     with running(FaultServer()) as server:

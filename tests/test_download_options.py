@@ -42,8 +42,8 @@ def one_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # -- the pace ----------------------------------------------------------------------------------------------------
 
-RATE = re.compile(r"(\d+|\d+\.\d*|\.\d+)\s*([kmg]?b)?(/s)?", re.IGNORECASE)
-UNITS = {"": 1, "B": 1, "kB": 1e3, "KB": 1e3, "mb": 1e6, "MB": 1e6, "GB": 1e9}
+RATE = re.compile(r"(\d+|\d+\.\d*|\.\d+)\s*([kmg]?b|[kmg])?(\s*/\s*s)?", re.IGNORECASE | re.ASCII)
+UNITS = {"": 1, "B": 1, "k": 1e3, "M": 1e6, "kB": 1e3, "KB": 1e3, "mb": 1e6, "MB": 1e6, "GB": 1e9}
 
 
 @given(st.integers(1, 10**7), st.integers(0, 3), st.sampled_from([*UNITS]), st.sampled_from(["", " "]), st.booleans())
@@ -71,9 +71,7 @@ def test_any_other_rate_is_refused_by_name(text: str) -> None:
     [
         *[[text] for text in ("", "0", "0.0MB", "-1", "MB", "1e3", "nan", "inf", "1,5", "2TB", "2MB/h", "20 a second")],
         *[["1", "2"], ["1kB", "2MB"], ["3", "1kB", "3/s"]],
-        pytest.param(
-            ["2\u212aB"], marks=pytest.mark.xfail(raises=KeyError, strict=True, reason="Kelvin's sign is a k")
-        ),
+        ["2\u212aB"],
     ],
 )
 def test_no_rate_and_two_of_a_kind_are_refused(wrong: list[str]) -> None:
@@ -117,15 +115,6 @@ def test_idle_time_saves_nothing_up() -> None:
     rate = Rate(10)
     rate.book(5, 0)
     assert [rate.book(5, 1000) for _ in range(4)] == [0, 0.5, 1, 1.5]
-
-
-@pytest.mark.xfail(strict=True, reason="what is given back late may come from a time that has passed")
-def test_nor_does_what_is_given_back_after_idle_time() -> None:
-    rate = Rate(100)
-    rate.book(1000, 0)
-    rate.book(1000, 20)
-    rate.correct(-1000)  # the first came to nothing, after 21 seconds
-    assert rate.book(1000, 21) == 9
 
 
 HEARD = st.sampled_from(
@@ -172,7 +161,7 @@ class Clocked(FaultServer):
     "max_rate",
     [
         (),
-        pytest.param(("5",), marks=pytest.mark.xfail(strict=True, reason="who waits for the rate does not look again")),
+        ("5",),
     ],
 )
 def test_what_a_server_asks_of_one_all_heed(selected: Selected, max_rate: tuple[str, ...]) -> None:
@@ -257,13 +246,7 @@ def unselected(dataset: Dataset) -> None:
     select(dataset, selection_rows([A], 2, 3))
 
 
-WRONG = {shortened: "a file that will be fetched anew is not counted", unselected: "photos of no class count as here"}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [removed, *(pytest.param(each, marks=pytest.mark.xfail(strict=True, reason=why)) for each, why in WRONG.items())],
-)
+@pytest.mark.parametrize("change", [removed, shortened, unselected])
 def test_a_plan_tells_what_the_next_run_does(selected: Selected, change: Callable[[Dataset], None]) -> None:
     dataset = selected([A], wanted=4, reserve=2)
     with running(FaultServer()) as server:
@@ -350,7 +333,6 @@ def test_a_notebook_s_bar_ends_full(capsys: pytest.CaptureFixture[str]) -> None:
     assert "download: 100%" in capsys.readouterr().err
 
 
-@pytest.mark.xfail(strict=True, reason="the last call of a run comes when its bar is closed, and draws another")
 def test_a_notebook_s_run_is_one_bar(selected: Selected, capsys: pytest.CaptureFixture[str]) -> None:
     with running(FaultServer()) as server:
         dataset = selected([A], wanted=3)

@@ -71,7 +71,7 @@ def test_a_flipped_byte_is_found_by_verify_alone_and_mended(selected: Selected) 
         summary = download(dataset, options(server, verify=True), lambda *call: calls.append(call))
         assert (summary.damaged, summary.requests, summary.fetched, summary.already_there) == (2, 2, 2, 4)
         assert tree(dataset) == whole
-        assert [call for call in calls if call[2] == "verify"] == [(done, 6, "verify") for done in range(1, 7)]
+        assert [call for call in calls if call[2] == "check"] == [(6, 6, "check")]
         assert download(dataset, options(server, verify=True)).damaged == 0
 
 
@@ -93,8 +93,8 @@ def test_a_damaged_photo_that_is_gone_meanwhile_is_set_aside_and_not_deleted(sel
         left = flip(dataset.images / A / "1002.jpg")
         server.faults[1002] = fault
         summary = download(dataset, options(server, verify=True))
-        assert (summary.damaged, summary.unselected, summary.from_reserve) == (1, 1, 1)
-        assert (dataset.root / "unselected" / A / "1002.jpg").read_bytes() == left
+        assert (summary.damaged, summary.unselected, summary.from_reserve) == (1, 0, 1)
+        assert (dataset.root / "unselected" / A / "damaged-1002.jpg").read_bytes() == left
         assert status(dataset)[1002] == {"404": "gone", "html": "corrupt"}[fault]
         assert_folders_hold_the_manifest(dataset)
         before = tree(dataset)
@@ -120,8 +120,8 @@ def test_a_damaged_photo_is_mended_where_it_lies(selected: Selected, removed: bo
     ("fault", "again"),
     [
         ("down", {}),
-        pytest.param("500", {}, marks=pytest.mark.xfail(strict=True, reason="a file without a record is decoded only")),
-        pytest.param("404", {"retry_gone": True}, marks=pytest.mark.xfail(strict=True, reason="the same")),
+        ("500", {}),
+        ("404", {"retry_gone": True}),
     ],
 )
 def test_a_photo_that_was_found_damaged_is_never_believed_again(
@@ -296,7 +296,6 @@ def test_licences_are_compared_where_the_catalogue_knows_the_photo(selected: Sel
         assert download(dataset, options(server)).statuses == {"gone": 4, "ok": 5}
 
 
-@pytest.mark.xfail(strict=True, reason="a photo without a licence counts as no longer in the catalogue")
 def test_a_selection_without_licences_loses_nothing(selected: Selected) -> None:
     dataset = selected([A], wanted=3)
     select(dataset, [{**row, "license": None} for row in selection_rows([A], 3)])
@@ -305,7 +304,6 @@ def test_a_selection_without_licences_loses_nothing(selected: Selected) -> None:
         assert recheck(dataset, options(server)).withdrawn == {}
 
 
-@pytest.mark.xfail(strict=True, reason="the server has it, and only that is asked")
 def test_a_relicensed_photo_does_not_come_back_by_retry_gone(selected: Selected) -> None:
     dataset = selected([A], wanted=3)
     with running(Bucket()) as server:
@@ -314,7 +312,6 @@ def test_a_relicensed_photo_does_not_come_back_by_retry_gone(selected: Selected)
         assert download(dataset, options(server, retry_gone=True)).statuses == {"gone": 1, "ok": 2}
 
 
-@pytest.mark.xfail(strict=True, reason="what stands in for a failed photo falls out of the table, and of the journal")
 def test_a_stand_in_s_record_outlives_a_recheck(selected: Selected) -> None:
     dataset = selected([A, B], wanted=3, reserve=2)
     with running(Bucket({1002: "418"})) as server:

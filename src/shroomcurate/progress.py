@@ -53,16 +53,23 @@ def tqdm_progress() -> Progress:
     from tqdm.auto import tqdm
 
     bars: dict[str, tqdm] = {}
+    full: set[str] = set()
 
     def progress(done: int, total: int, label: str) -> None:
+        if total and done >= total and label in full:
+            return  # told again
+        full.discard(label)
         if label not in bars:
             of_bytes = isinstance(total, Bytes)
             bars[label] = tqdm(total=total or None, desc=label, unit="B" if of_bytes else "it", unit_scale=of_bytes)
         bar = bars[label]
         bar.total = total or None
+        if isinstance(total, Noted):
+            bar.set_postfix_str(total.note, refresh=False)
         bar.update(done - bar.n)
         if total and done >= total:
             bar.close()
             del bars[label]
+            full.add(label)
 
     return progress

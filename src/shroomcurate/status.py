@@ -203,11 +203,14 @@ def _download(look: _Look) -> StageStatus:
             sum(status == "ok" and path not in look.photos for *_, status, path in rows),
             "fetched photos that are not on disk",
         ),
-        (_fillable(look, rows), "places that cleaning has left, and that the reserve can fill"),
     ):
         if count:
             unfinished.append(f"{what}: {count:,}")
-    return _judged("download", unfinished, _made_from(look, "downloads.parquet"), dict(sorted(statuses.items())))
+    found = _judged("download", unfinished, _made_from(look, "downloads.parquet"), dict(sorted(statuses.items())))
+    if found.state == "current" and (places := _fillable(look, rows)):
+        fill = f"run it again: the reserve can fill {places:,} places that cleaning has left"
+        return replace(found, details=(*found.details, fill))
+    return found
 
 
 def _fillable(look: _Look, rows: list[tuple[Any, ...]]) -> int:

@@ -53,6 +53,8 @@ class Answer(NamedTuple):
     target: str | None = None
     """Where a redirect leads."""
     overloaded: bool = False
+    number: int = 0
+    """Of the answers that a run has heard, which this is: 1 is the first."""
 
 
 # -- decisions -------------------------------------------------------------------------------------------------
@@ -254,7 +256,10 @@ def _trouble(error: Exception) -> Answer:
     cause = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
     no_connection = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, httpx.ConnectError, httpx.ProxyError)
     if isinstance(cause, (*no_connection, httpx.ConnectTimeout)):
-        return Answer("unreachable", error=f"no connection ({cause or type(cause).__name__})")
+        reason = getattr(cause, "os_error", None)  # aiohttp's words are for those who know its insides
+        number = getattr(reason, "errno", None)
+        said = os.strerror(number) if number and number > 0 else reason or cause
+        return Answer("unreachable", error=f"no connection ({said or type(cause).__name__})")
     if isinstance(cause, TimeoutError | httpx.TimeoutException):
         return Answer("retry", error="timed out", overloaded=True)
     if isinstance(cause, aiohttp.ClientResponseError | httpx.RemoteProtocolError):

@@ -54,8 +54,10 @@ class DownloadSummary:
     """Photos that fill a hole."""
     taken_out: int
     """Whole photos that are in ``removed/``; the reserve stands in for them."""
+    hashed: int
+    """Photos on disk that were hashed: all with ``verify``, else those that only a run which was cut short knew."""
     damaged: int
-    """Photos that ``verify`` found to be other than what came."""
+    """Photos on disk that were other than what had come, by size or by hash."""
     requests: int
     """Requests that this run made."""
     unselected: int
@@ -135,7 +137,10 @@ def download(
         known = look(dataset, options)
         sweep_partials(dataset)
         receipt = Receipt("download", {"size": options.size}, {selection.name: file_hash(selection)})
-        damaged = forget_damaged(dataset, known, progress, verify=options.verify)
+        if known.other_size:
+            for name in ("downloads.parquet", JOURNAL):
+                dataset.path(name).unlink(missing_ok=True)
+        hashed, damaged = forget_damaged(dataset, known, progress, verify=options.verify)
         run = Fetch(dataset, options, progress, known)
         try:
             transport.run_to_end(run.run())
@@ -151,7 +156,7 @@ def download(
         os.sync()  # the table speaks of no photo that the disk does not have
         write_table(dataset.path("downloads.parquet"), as_table(rows), receipt)
         dataset.path(JOURNAL).unlink(missing_ok=True)
-    return _summary(rows, run, len(damaged), unselected, time.monotonic() - started)
+    return _summary(rows, run, (hashed, len(damaged)), unselected, time.monotonic() - started)
 
 
 def _manifest(known: Known) -> list[tuple[Photo, Record]]:
@@ -159,7 +164,7 @@ def _manifest(known: Known) -> list[tuple[Photo, Record]]:
 
 
 def _summary(
-    rows: Sequence[tuple[Photo, Record]], run: Fetch, damaged: int, unselected: int, seconds: float
+    rows: Sequence[tuple[Photo, Record]], run: Fetch, checked: tuple[int, int], unselected: int, seconds: float
 ) -> DownloadSummary:
     known = run.known
     whole = [(photo, record) for photo, record in rows if record.status == "ok"]
@@ -172,7 +177,8 @@ def _summary(
         already_there=len(whole) - run.fetched,
         from_reserve=sum(photo.role == "reserve" for photo, _ in whole),
         taken_out=sum(photo.photo_id in known.taken_out for photo, _ in whole),
-        damaged=damaged,
+        hashed=checked[0],
+        damaged=checked[1],
         requests=run.server.requests,
         unselected=unselected,
         bytes=sum(record.bytes or 0 for _, record in whole),

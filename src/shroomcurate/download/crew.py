@@ -1,21 +1,22 @@
 """Workers that settle photos, and that stop when nothing comes any more.
 
 What comes to nothing while nothing else comes is doubted: it may be the line, the address or the server, not the photo.
-A whole photo ends the doubt. When there is much of it, one photo that has come before is asked for again: if it
-comes, the others' ends are believed; if it does not for a minute, the run ends and the doubted photos stay open.
+A whole photo ends the doubt of what was answered before it. When there is much doubt, a photo that has come before is
+asked for again: if it comes, the others' ends are believed; if it does not for a minute, the run ends and the doubted
+photos stay open.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from shroomcurate.download.manifest import Photo, Record
 from shroomcurate.download.places import judged
 from shroomcurate.download.server import Server
-from shroomcurate.errors import NetworkDown
+from shroomcurate.errors import NetworkDown, NothingThere
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,15 +24,24 @@ if TYPE_CHECKING:
 ENOUGH, FEW = 50, 10  # photos in a row of which not one came: on the way, and when that is all there was to ask
 LINE_PATIENCE = 60.0  # seconds that a line which has worked may be down: a router restarts in less
 _AHEAD = 64  # photos that are judged and written while others are asked for
-_UNREACHED = 10  # times that no connection stood for one photo while others came: no line is down only for one
+_TRIED = 10  # times that a photo comes to nothing because of the line: no line is down only for one
 _CANARIES = 3  # photos that came before: one of them may itself have been taken down since
+
+
+class End(NamedTuple):
+    """How a photo ended."""
+
+    record: Record
+    """Its status is ``pending`` when no connection stood."""
+    answer: int = 0
+    """The number of the answer that said so; 0 when nobody was asked."""
 
 
 class Work(Protocol):
     """What the crew does with each photo."""
 
-    async def settle(self, photo: Photo) -> Record:
-        """Return how asking for it ends; ``pending`` when no connection stood."""
+    async def settle(self, photo: Photo) -> End:
+        """Return how asking for it ends."""
 
     def expects(self) -> bool:
         """Tell whether photos came that are not judged yet."""
@@ -39,8 +49,11 @@ class Work(Protocol):
     def hole(self, photo: Photo) -> None:
         """Hear at once that a photo has come to nothing, believed or not."""
 
-    def done(self, photo: Photo, record: Record) -> None:
+    def done(self, photo: Photo, record: Record, /) -> None:
         """Hear the end of a photo, once it is believed."""
+
+    def show(self) -> None:
+        """Tell a person how far it is: the crew waits for the server."""
 
 
 class Crew:
@@ -65,8 +78,9 @@ class Crew:
         self.queue: asyncio.Queue[Photo] = asyncio.Queue()
         self.steady = asyncio.Event()
         self.steady.set()
-        self.doubted: list[tuple[Photo, Record]] = []
-        self.unreached: Counter[int] = Counter()
+        self.doubted: list[tuple[Photo, End]] = []
+        self.holes: set[int] = set()
+        self.tried: Counter[int] = Counter()
 
     def add(self, photo: Photo) -> None:
         """Queue a photo."""
@@ -100,35 +114,39 @@ class Crew:
             photo = await self.queue.get()
             await self.steady.wait()
             self._count(photo, await self.work.settle(photo))
-            lost = sum(record.status == "pending" for _, record in self.doubted)
+            lost = sum(end.record.status == "pending" for _, end in self.doubted)
             if len(self.doubted) >= ENOUGH or lost >= 2 * int(self.server.line.allowed):
                 await self._look()
             self.queue.task_done()
 
-    def _count(self, photo: Photo, record: Record) -> None:
-        if record.status == "ok":
-            if record.attempts:
+    def _count(self, photo: Photo, end: End) -> None:
+        if end.record.status == "ok":
+            if photo.extension:
                 self.canaries.append(photo)
-                self._believe()
-            self.work.done(photo, record)
+            self._believe([each for each in self.doubted if each[1].answer < end.answer])
+            self.work.done(photo, end.record)
             return
-        self.doubted.append((photo, record))
-        if record.status != "pending":
+        self.doubted.append((photo, end))
+        if end.record.status != "pending":
+            self._hole(photo)
+
+    def _hole(self, photo: Photo) -> None:
+        if photo.photo_id not in self.holes:  # a photo that is asked for again leaves no second one
+            self.holes.add(photo.photo_id)
             self.work.hole(photo)
 
-    def _believe(self) -> None:
-        """Take the doubted ends for true; where no connection stood, ask again."""
-        doubted, self.doubted = self.doubted, []
-        for photo, record in doubted:
-            if record.status != "pending":
-                self.work.done(photo, record)
-                continue
-            self.unreached[photo.photo_id] += 1
-            if self.unreached[photo.photo_id] < _UNREACHED:
+    def _believe(self, some: Sequence[tuple[Photo, End]], *, outage: bool = False) -> None:
+        """Take doubted ends for true. Where no connection stood, ask again; after an outage, failures once more."""
+        outage |= sum(end.record.status == "failed" for _, end in some) >= FEW
+        again = {"pending": _TRIED, "failed": 2 if outage else 0}
+        self.doubted = [each for each in self.doubted if each not in some]
+        for photo, (record, _) in some:
+            self.tried[photo.photo_id] += record.status in again
+            if self.tried[photo.photo_id] < again.get(record.status, 0):
                 self.add(photo)
-            else:
-                self.work.hole(photo)
-                self.work.done(photo, record._replace(status="failed"))
+                continue
+            self._hole(photo)
+            self.work.done(photo, record if record.status != "pending" else record._replace(status="failed"))
 
     async def _look(self) -> None:
         """Find out whether the photos are at fault or the line."""
@@ -138,9 +156,9 @@ class Crew:
         self.steady.clear()
         started, tries = time.monotonic(), 0
         while self.doubted:  # a photo that was on its way may come meanwhile, and settle the matter
-            lost = any(record.status == "pending" for _, record in self.doubted)
+            lost = any(end.record.status == "pending" for _, end in self.doubted)
             if (len(self.doubted) < FEW and not lost) or await self._comes_again():
-                self._believe()
+                self._believe([*self.doubted], outage=tries > 0)
             elif not self.doubted:
                 break  # what came while the canary was waited for has settled it
             elif not self.canaries and self.work.expects():
@@ -149,6 +167,7 @@ class Crew:
                 raise self._nothing_comes()
             else:
                 tries = min(tries + 1, 5)
+                self.work.show()
                 await self.server.pause(tries)
         self.steady.set()
 
@@ -166,20 +185,21 @@ class Crew:
 
     def _nothing_comes(self) -> NetworkDown:
         """Return what to raise: an example, and how each of the doubted ended."""
-        server, errors = self.server, Counter(str(record.error) for _, record in self.doubted)
-        if all(record.status == "pending" for _, record in self.doubted):
+        server, errors = self.server, Counter(str(end.record.error) for _, end in self.doubted)
+        if all(end.record.status == "pending" for _, end in self.doubted):
             return NetworkDown(
                 f"{server.options.base_url} cannot be reached: {server.last_error}; {server.requests} requests made.",
                 "Check the network, or name a mirror with --base-url, then type the same command again: "
                 "what is finished is kept.",
             )
         photo = self.doubted[0][0]
+        size = server.options.size
         [(error, count)] = errors.most_common(1)
         many = len(self.doubted)
         ended = "all ended like this" if count == many else f"came to nothing, {count} of them like this"
         what = f"{server.address(photo.photo_id, photo.extension)}: the {'last' if self.canaries else 'first'} {many}"
-        return NetworkDown(
+        return NothingThere(
             f"Nothing {'comes any more from' if self.canaries else 'is at'} {what} photos {ended}: {error}.",
-            "Check --base-url, below which photos/<photo_id>/<size>.<ext> must lie, and that the server is well; "
+            f"Check --base-url, below which photos/<photo_id>/{size}.<ext> must lie, and that the server is well; "
             "then type the same command again: none of these photos counts as gone.",
         )

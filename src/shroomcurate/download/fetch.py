@@ -7,7 +7,7 @@ import time
 from collections import Counter
 
 from shroomcurate.dataset import Dataset
-from shroomcurate.download.crew import Crew
+from shroomcurate.download.crew import Crew, End
 from shroomcurate.download.journal import Journal
 from shroomcurate.download.known import Known
 from shroomcurate.download.manifest import HOLES, Photo, Ranks, Record
@@ -58,24 +58,24 @@ class Fetch:
             else:
                 self.settled += 1
 
-    async def settle(self, photo: Photo) -> Record:
+    async def settle(self, photo: Photo) -> End:
         """Return how a photo ends: found on disk, or asked for."""
         if photo.photo_id in self.strangers:
             found = await self.store.keep(photo, None, Record(photo.photo_id, "ok"))
             if found.status == "ok":
-                return found
+                return End(found)
         if not photo.extension:
-            return Record(photo.photo_id, "failed", error="the selection does not name its file end")
+            return End(Record(photo.photo_id, "failed", error="the selection does not name its file end"))
         url, attempts, corrupt = self.server.address(photo.photo_id, photo.extension), 0, False
         while True:
             answer, made = await self.server.ask(url, self.options.attempts - attempts)
             attempts += made
             if answer.kind != "ok":
-                return _unwhole(photo, answer, attempts)
+                return End(_unwhole(photo, answer, attempts), answer.number)
             came = Record(photo.photo_id, "ok", answer.http_status, attempts=attempts, fetched_at=_now())
             record = await self.store.keep(photo, answer.body, came)
             if record.status == "ok" or corrupt or attempts == self.options.attempts:
-                return record
+                return End(record, answer.number)
             corrupt = True  # a transfer may corrupt a photo, twice it does not
             await self.server.pause(attempts)
 
@@ -109,7 +109,9 @@ class Fetch:
         if always or now - self.shown_at > 0.1:
             self.shown_at = now
             holes = [f"{self.ends[name]:,} {name}" for name in sorted(HOLES) if self.ends[name]]
-            self.progress(self.settled, Noted(self.asked, ", ".join([str(Bytes(self.bytes)), *holes])), "download")
+            waits = [] if self.crew.steady.is_set() else ["waiting for the server"]
+            note = ", ".join([str(Bytes(self.bytes)), *holes, *waits])
+            self.progress(self.settled, Noted(self.asked, note), "download")
 
 
 def _unwhole(photo: Photo, answer: Answer, attempts: int) -> Record:

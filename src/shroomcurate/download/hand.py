@@ -19,7 +19,7 @@ from typing import NamedTuple
 from shroomcurate.dataset import Dataset
 from shroomcurate.download.journal import Journal
 from shroomcurate.download.manifest import Photo, Record
-from shroomcurate.download.places import Unplaced, home, judged
+from shroomcurate.download.places import Unplaced, home, judged, sweep_partials
 from shroomcurate.errors import DiskFull
 
 #: With -P: what lies in the folder where somebody types the command is none of its modules.
@@ -48,6 +48,7 @@ class Hand:
     def __init__(self, root: Path, size: str) -> None:
         # Away from the terminal's ^C: it ends when its input does.
         self.arguments = [*COMMAND, str(root), size]
+        self.dataset = Dataset(root)
         self.ended = 0
         self.start()
 
@@ -96,6 +97,7 @@ class Hand:
             answer: Answer = pickle.load(told)  # noqa: S301 (our own process says it)
         except (EOFError, OSError, pickle.UnpicklingError):
             self.ended = self.close()
+            sweep_partials(self.dataset, self.process.pid)
             self.start()
             return None
         return answer

@@ -57,17 +57,24 @@ def read_records(dataset: Dataset) -> tuple[dict[int, Record], dict[int, Record]
     return table, {line["photo_id"]: Record(**line) for line in _lines(dataset) if line.keys() == fields}
 
 
-def refuse_other_size(dataset: Dataset, size: str) -> None:
-    """Raise BadOption when the dataset holds photos of another size: a mixture would teach sizes, not species."""
+def refuse_other_size(dataset: Dataset, size: str, *, any_photo: bool) -> bool:
+    """Raise BadOption when the dataset holds photos of another size: a mixture would teach sizes, not species.
+
+    Returns
+    -------
+    bool
+        Whether another size was tried and, as there is no photo at all, nothing came of it.
+    """
     table = dataset.path("downloads.parquet")
     receipt = read_receipt(table) if table.exists() else None
     known = {receipt.options.get("size", size)} if receipt else set()
     known |= {line["size"] for line in _lines(dataset) if "size" in line}
-    for other in sorted(known - {size}):
+    for other in sorted(known - {size}) if any_photo else ():
         raise BadOption(
             f"{dataset.root} holds photos of size {other}, not {size}.",
             f"Type --size {other}, or give --dataset another folder for size {size}.",
         )
+    return bool(known - {size})
 
 
 def _lines(dataset: Dataset) -> Iterator[dict[str, Any]]:

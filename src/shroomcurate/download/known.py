@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
-from shroomcurate.dataset import Dataset
+from shroomcurate.dataset import Dataset, file_hash, read_receipt
 from shroomcurate.download.journal import read_records, refuse_other_size
-from shroomcurate.download.manifest import HOLES, Photo, Ranks, Record, read_selection
+from shroomcurate.download.manifest import Photo, Ranks, Record, read_selection
 from shroomcurate.download.options import DownloadOptions
-from shroomcurate.download.places import by_id, list_places, removed_by, trusted
+from shroomcurate.download.places import UNSELECTED, by_id, list_places, removed_by, set_aside, trusted
 from shroomcurate.progress import Progress
 
 _AT_A_TIME = 64  # photos that are hashed: a ^C waits for these, and the memory holds no more of them
@@ -35,6 +36,8 @@ class Known:
     """Photos that are in ``removed/``: they leave holes."""
     journaled: set[int]
     """Photos that only a run which was cut short knows: the disk may not have had them when the machine went down."""
+    other_size: bool
+    """Whether the records are of another size, in which nothing came: they say nothing, and are not in ``earlier``."""
 
     def strangers(self) -> set[int]:
         """Return the photos on disk without a record of a whole one: they are decoded rather than fetched."""
@@ -67,19 +70,37 @@ def look(dataset: Dataset, options: DownloadOptions) -> Known:
     BadOption
         The dataset holds photos of another size.
     """
-    classes = read_selection(dataset.require("selection.parquet"))
-    refuse_other_size(dataset, options.size)
+    selection = dataset.require("selection.parquet")
+    classes = read_selection(selection)
     sizes = list_places(dataset)
+    other_size = refuse_other_size(dataset, options.size, any_photo=bool(sizes))
     places = by_id(sizes)
-    table, journal = read_records(dataset)
+    table, journal = ({}, {}) if other_size else read_records(dataset)
     earlier = table | journal
-    final = frozenset[str]() if options.retry_gone else HOLES - {"failed"}
+    same = _made_from(dataset.path("downloads.parquet"), file_hash(selection))
+
+    def is_final(record: Record) -> bool:
+        if (
+            record.status == "gone" and record.http_status is None
+        ):  # for its licence: another selection may name the new
+            return same
+        return record.status in {"gone", "corrupt"} and not options.retry_gone
+
     taken_out = {photo_id for photo_id, place in places.items() if removed_by(place)}
-    return Known(classes, sizes, places, earlier, trusted(earlier, places, sizes, final), taken_out, set(journal))
+    records = trusted(earlier, places, sizes, is_final)
+    return Known(classes, sizes, places, earlier, records, taken_out, set(journal), other_size)
 
 
-def forget_damaged(dataset: Dataset, known: Known, progress: Progress, *, verify: bool) -> list[int]:
-    """Hash photos on disk that a record calls whole, and forget those that are not what came.
+def _made_from(table: Path, selection: str) -> bool:
+    """Tell whether a table was made from this selection; one that is not there was made from no other."""
+    receipt = read_receipt(table) if table.exists() else None
+    return receipt is None or receipt.inputs.get("selection.parquet") == selection
+
+
+def forget_damaged(dataset: Dataset, known: Known, progress: Progress, *, verify: bool) -> tuple[int, list[int]]:
+    """Forget the photos on disk that are not what came, by size or by hash, and move them to ``unselected/``.
+
+    There they get a name that no later run takes for the photo's.
 
     Parameters
     ----------
@@ -88,8 +109,8 @@ def forget_damaged(dataset: Dataset, known: Known, progress: Progress, *, verify
 
     Returns
     -------
-    list
-        Ids of the damaged photos.
+    tuple
+        Photos hashed, and the ids of the damaged ones.
     """
     whole = [
         (record, known.places[photo_id])
@@ -104,10 +125,17 @@ def forget_damaged(dataset: Dataset, known: Known, progress: Progress, *, verify
             damaged += [
                 record.photo_id for (record, _), found in zip(some, hashes, strict=True) if found != record.sha256
             ]
-            progress(start + len(some), len(whole), "verify")
+            progress(start + len(some), len(whole), "check")
+    damaged += [
+        photo_id
+        for photo_id, record in known.earlier.items()
+        if record.status == "ok" and photo_id in known.places and photo_id not in known.records
+    ]
     for photo_id in damaged:
-        del known.records[photo_id]
-    return damaged
+        known.records.pop(photo_id, None)
+        known.sizes.pop(known.places[photo_id])
+        set_aside(dataset, known.places[photo_id], dataset.path(UNSELECTED), "damaged-")
+    return len(whole), damaged
 
 
 def _hash(dataset: Dataset, place: str) -> str | None:

@@ -10,8 +10,8 @@ from shroomcurate.errors import BadOption
 from shroomcurate.transport import MAX_PAUSE, Answer
 
 FIRST_REQUESTS = 4  # at a time: S3 answers 503 to sudden ramps
-_UNITS = {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9}
-_RATE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(|B|KB|MB|GB)(?:/s)?", re.IGNORECASE)
+_UNITS = {"": 1, "B": 1, "K": 1e3, "KB": 1e3, "M": 1e6, "MB": 1e6, "G": 1e9, "GB": 1e9}
+_RATE = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(|B|[KMG]B?)(?:\s*/\s*s)?", re.IGNORECASE | re.ASCII)
 
 
 def read_rates(texts: Sequence[str]) -> tuple[float, float]:
@@ -29,7 +29,10 @@ def read_rates(texts: Sequence[str]) -> tuple[float, float]:
         match = _RATE.fullmatch(text.strip())
         amount = float(match[1]) * _UNITS[match[2].upper()] if match else 0.0
         if match is None or amount <= 0:
-            raise BadOption(f"--max-rate {text!r} is no rate.", "Type requests a second (20) or bytes a second (2MB).")
+            raise BadOption(
+                f"--max-rate {text!r} is no rate.",
+                "Type requests a second (20) or bytes a second (500kB, 2MB); without it there is no limit.",
+            )
         of_bytes = bool(match[2])
         if of_bytes in found:
             raise BadOption(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,11 +19,12 @@ UNSELECTED = "unselected"
 WITHDRAWN = "withdrawn"
 
 
-def sweep_partials(dataset: Dataset) -> None:
-    """Delete what a killed run left half written."""
+def sweep_partials(dataset: Dataset, process: int | None = None) -> None:
+    """Delete what a killed run left half written, or what one of its processes left."""
+    end = PARTIAL if process is None else f".{process}{PARTIAL}"
     for folder, pattern in ((dataset.root, "downloads.*"), (dataset.images, "*/*"), (dataset.removed, "*/*/*")):
-        for partial in folder.glob(pattern + PARTIAL):
-            partial.unlink()
+        for partial in folder.glob(pattern + end):
+            partial.unlink(missing_ok=True)
 
 
 def list_places(dataset: Dataset) -> dict[str, int]:
@@ -62,13 +63,16 @@ def removed_by(place: str) -> str | None:
 
 
 def trusted(
-    earlier: Mapping[int, Record], places: Mapping[int, str], sizes: Mapping[str, int], final: Set[str]
+    earlier: Mapping[int, Record],
+    places: Mapping[int, str],
+    sizes: Mapping[str, int],
+    is_final: Callable[[Record], bool],
 ) -> dict[int, Record]:
-    """Return the records that spare a request: statuses in ``final``, and photos that lie there in full."""
+    """Return the records that spare a request: those that are final, and those of photos that lie there in full."""
     return {
         photo_id: record
         for photo_id, record in earlier.items()
-        if record.status in final
+        if is_final(record)
         or (record.status == "ok" and photo_id in places and sizes[places[photo_id]] == record.bytes)
     }
 
@@ -181,10 +185,10 @@ def tidy(
     return len(surplus)
 
 
-def set_aside(dataset: Dataset, place: str, tree: Path) -> None:
+def set_aside(dataset: Dataset, place: str, tree: Path, prefix: str = "") -> None:
     """Move a photo into another tree, under its class and a free name."""
     file = dataset.root / place
-    target = tree / file.parent.name / file.name
+    target = tree / file.parent.name / f"{prefix}{file.name}"
     while target.exists():
         target = target.with_name(f"copy-of-{target.name}")
     _move(file, target)

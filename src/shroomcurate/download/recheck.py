@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from shroomcurate import transport
 from shroomcurate.dataset import Dataset, Receipt, read_receipt, read_table, write_table
-from shroomcurate.download.crew import Crew
+from shroomcurate.download.crew import Crew, End
 from shroomcurate.download.journal import JOURNAL, Journal
 from shroomcurate.download.known import Known, look
 from shroomcurate.download.manifest import Photo, Record, as_table, manifest
@@ -68,12 +68,13 @@ def recheck(
         known = look(dataset, options)
         run = _Recheck(options, progress, known)
         transport.run_to_end(run.run())
-        reasons = _relicensed(dataset, known, licenses or {})
-        reasons |= {photo_id: f"withdrawn: {error}" for photo_id, error in run.gone.items()}
-        _take_out(dataset, options, known, reasons)
+        answered = {record.photo_id for record in run.gone}
+        gone = [*run.gone, *_relicensed(dataset, known, licenses or {}, answered)]
+        if gone:
+            _take_out(dataset, options, known, gone)
     return RecheckSummary(
         checked=run.checked,
-        withdrawn=dict(sorted(Counter(reasons.values()).items())),
+        withdrawn=dict(sorted(Counter(str(record.error) for record in gone).items())),
         unanswered=run.unanswered,
         licenses_checked=licenses is not None,
     )
@@ -88,26 +89,27 @@ class _Recheck:
         self.known = known
         self.photos = list(known.whole())
         self.server = Server(options)
-        self.gone: dict[int, str] = {}
+        self.gone: list[Record] = []
         self.checked = self.unanswered = 0
         self.shown_at = -math.inf
 
     async def run(self) -> None:
-        crew = Crew(self.server, self, self.known.canaries())
+        self.crew = Crew(self.server, self, self.known.canaries())
         for photo in self.photos:
-            crew.add(photo)
+            self.crew.add(photo)
         if self.photos:
             async with self.server:
-                await crew.run()
+                await self.crew.run()
 
-    async def settle(self, photo: Photo) -> Record:
+    async def settle(self, photo: Photo) -> End:
         """Return whether the server still has it."""
         if not photo.extension:
-            return Record(photo.photo_id, "failed", error="the selection does not name its file end")
+            return End(Record(photo.photo_id, "failed", error="the selection does not name its file end"))
         url = self.server.address(photo.photo_id, photo.extension)
         answer, made = await self.server.ask(url, self.options.attempts, "HEAD")
         status = {"ok": "ok", "gone": "gone", "unreachable": "pending"}.get(answer.kind, "failed")
-        return Record(photo.photo_id, status, answer.http_status, attempts=made, error=answer.error)
+        record = Record(photo.photo_id, status, answer.http_status, attempts=made, error=answer.error)
+        return End(record, answer.number)
 
     def expects(self) -> bool:
         """Heads are judged at once."""
@@ -116,50 +118,54 @@ class _Recheck:
     def hole(self, photo: Photo) -> None:
         """Nothing stands in for it yet."""
 
-    def done(self, photo: Photo, record: Record) -> None:
+    def done(self, _: Photo, record: Record) -> None:
         """Take note of what the server says."""
         self.checked += 1
         self.unanswered += record.status == "failed"
         if record.status == "gone":
-            self.gone[photo.photo_id] = str(record.error)
+            self.gone.append(record._replace(error=f"withdrawn: {record.error}"))
+        self.show()
+
+    def show(self) -> None:
+        """Report progress, ten times a second at most."""
         now = time.monotonic()
         if now - self.shown_at > 0.1 or self.checked == len(self.photos):
             self.shown_at = now
-            self.progress(self.checked, Noted(len(self.photos), f"{len(self.gone):,} gone"), "recheck")
+            waits = "" if self.crew.steady.is_set() else ", waiting for the server"
+            self.progress(self.checked, Noted(len(self.photos), f"{len(self.gone):,} gone{waits}"), "recheck")
 
 
-def _relicensed(dataset: Dataset, known: Known, licenses: Mapping[int, str | None]) -> dict[int, str]:
-    """Return the photos whose licence is not the one that the selection names, and what became of it."""
+def _relicensed(
+    dataset: Dataset, known: Known, licenses: Mapping[int, str | None], answered: Collection[int]
+) -> Iterator[Record]:
+    """Yield the end of each photo whose licence is not the one that the selection names: without an HTTP status."""
     table = read_table(dataset.require("selection.parquet"), ["photo_id", "license"])
     named = dict(zip(table["photo_id"].to_pylist(), table["license"].to_pylist(), strict=True))
-    found = {}
     for photo in known.whole():
-        before = named[photo.photo_id]
-        now = licenses.get(photo.photo_id, before)
-        if now is None:
-            found[photo.photo_id] = "withdrawn: no longer in the catalogue, or no longer of its grade"
-        elif now != before:
-            found[photo.photo_id] = f"relicensed from {before} to {now}"
-    return found
+        photo_id = photo.photo_id
+        if photo_id in answered or photo_id not in licenses or licenses[photo_id] == named[photo_id]:
+            continue
+        what = f"relicensed from {named[photo_id]} to {licenses[photo_id]}"
+        if licenses[photo_id] is None:
+            what = "withdrawn: no longer in the catalogue, or no longer of its grade"
+        yield Record(photo_id, "gone", error=what)
 
 
-def _take_out(dataset: Dataset, options: DownloadOptions, known: Known, reasons: Mapping[int, str]) -> None:
+def _take_out(dataset: Dataset, options: DownloadOptions, known: Known, gone: Sequence[Record]) -> None:
     """Call the photos gone, in the journal and then in the table, then move them.
 
     In this order: a kill in between leaves files that the manifest does not have, which the next download sets aside.
     """
-    if not reasons:
-        return
     broken_off = dataset.path(JOURNAL).exists()
     journal = Journal(dataset, options.size)
-    gone = [Record(photo_id, "gone", error=reason) for photo_id, reason in reasons.items()]
     journal.append(*gone)
     journal.close()
     known.records.update((record.photo_id, record) for record in gone)
     table = dataset.path("downloads.parquet")
     receipt = read_receipt(table) or Receipt("download", {"size": options.size})
-    write_table(table, as_table(manifest(known.classes, known.records, known.taken_out)), receipt)
+    rows = manifest(known.classes, known.earlier | known.records, known.taken_out)
+    write_table(table, as_table(rows), receipt)
     if not broken_off:
         dataset.path(JOURNAL).unlink()
-    for photo_id in reasons:
-        set_aside(dataset, known.places[photo_id], dataset.removed / WITHDRAWN)
+    for record in gone:
+        set_aside(dataset, known.places[record.photo_id], dataset.removed / WITHDRAWN)

@@ -45,7 +45,7 @@ class Server:
         self.options = options
         self.patience = Patience(options.connect_timeout, options.read_timeout, options.photo_timeout)
         self.line = Line(options.concurrency, read_rates(options.max_rate), TYPICAL_BYTES[options.size])
-        self.requests = 0
+        self.requests = self.answers = 0
         self.last_error: str | None = None
         self.active = 0
         self.waiting: deque[asyncio.Future[None]] = deque()
@@ -73,11 +73,12 @@ class Server:
             self.requests += 1
             answer = await transport.request(self.client, url, self.patience, method)
             self.line.hear(answer, time.monotonic())
+            self.answers += 1
         finally:
             self._free()
         if answer.kind == "unreachable":
             self.last_error = answer.error
-        return answer
+        return answer._replace(number=self.answers)
 
     async def _slot(self) -> None:
         """Wait until the line bears one request more."""
