@@ -218,6 +218,15 @@ def test_nor_any_photo_when_each_is_asked_for_once(
         assert download(dataset, options(server, attempts=1)).statuses == {"ok": 1}
 
 
+def test_a_decoder_that_never_ends_costs_its_photo(selected: Selected, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = selected([A], wanted=5)
+    monkeypatch.setattr(hand, "PATIENCE", 1.0)
+    monkeypatch.setattr(hand, "COMMAND", acting(1003, "__import__('time').sleep(60)"))
+    with running(FaultServer()) as server:
+        assert download(dataset, options(server)).statuses == {"corrupt": 1, "ok": 4}
+    assert "ends the decoder" in rows(dataset)[1003]["error"]
+
+
 def test_nor_does_it_leave_half_a_photo(selected: Selected, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     dataset = selected([A], wanted=5)
     monkeypatch.setattr(hand, "COMMAND", acting(1003, KILL, "hand.Unplaced.put_in_place", once=tmp_path / "once"))

@@ -12,6 +12,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +25,7 @@ from shroomcurate.errors import DiskFull
 
 #: With -P: what lies in the folder where somebody types the command is none of its modules.
 COMMAND = (sys.executable, "-P", "-c", "from shroomcurate.download.hand import main; main()")
-
+PATIENCE = 120.0  # seconds for a batch: a decoder that never ends is ended
 
 #: How the photos ended; what a full disk says and what to do; or what else went wrong that is not the photos' fault.
 Answer = list[Record] | tuple[str, str] | Exception
@@ -91,6 +92,8 @@ class Hand:
         asked, told = self.process.stdin, self.process.stdout
         if asked is None or told is None:
             return None
+        watch = threading.Timer(PATIENCE, self.process.kill)
+        watch.start()
         try:
             pickle.dump(jobs, asked)
             asked.flush()
@@ -100,6 +103,8 @@ class Hand:
             sweep_partials(self.dataset, self.process.pid)
             self.start()
             return None
+        finally:
+            watch.cancel()
         return answer
 
     def close(self) -> int:
