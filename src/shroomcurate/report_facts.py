@@ -34,7 +34,7 @@ CONFUSION_AS_TABLE, CONFUSION_AS_PICTURE = 12, 150
 #: What became of a photo that was asked for.
 STATUSES = {
     "ok": "on disk, and it decodes to the last byte",
-    "gone": "no longer in the bucket (403 or 404): removed or relicensed by its owner",
+    "gone": "no longer in the bucket (403, 404, 410), or taken out by download --recheck",
     "corrupt": "what came is not one whole photo",
     "failed": "the server did not deliver it, also after repeated attempts",
     "pending": "not fetched yet",
