@@ -83,10 +83,6 @@ class NetworkDown(ShroomError):
     exit_code = 10
 
 
-class NothingThere(NetworkDown):
-    """A server answers, and has nothing of what is asked for."""
-
-
 class Busy(ShroomError):
     """Another command works on the same thing."""
 
@@ -115,6 +111,12 @@ class Refused(ShroomError):
     """A server answers, and says that the request is wrong or not allowed."""
 
     exit_code = 15
+
+
+class NothingThere(NetworkDown):
+    """A server answers, and has nothing, or nothing any more, of what is asked for."""
+
+    exit_code = 16
 
 
 INTERRUPTED = 130  # what a shell reports for ^C
