@@ -108,9 +108,14 @@ class Hand:
         return answer
 
     def close(self) -> int:
-        """End it after the photos at hand; return how it ended."""
+        """Wait for its end; return how it ended."""
         self.process.communicate()
         return self.process.returncode
+
+    def dismiss(self) -> None:
+        """End it at once: it has nothing at hand, and may still be starting."""
+        self.process.kill()
+        self.close()
 
 
 def settle(dataset: Dataset, journal: Journal, jobs: Sequence[Job]) -> list[Record]:

@@ -104,7 +104,7 @@ class Store:
                     self.loop.call_soon_threadsafe(_tell, [settled for _, settled in batch], ends)
         finally:
             if hand is not None:
-                hand.close()
+                hand.dismiss()
 
     def _note(self, job: Job, end: Record | BaseException) -> None:
         """Know a whole photo from now on, also when nobody waits for it any more."""
