@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,18 @@ settings.register_profile("shroomcurate", deadline=None)
 settings.load_profile("shroomcurate")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@contextmanager
+def small_file_system(parent: Path, megabytes: int) -> Iterator[Path]:
+    """A file system of its own of this size, where this process may mount one; the test is skipped elsewhere."""
+    disk = parent / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("may not mount a file system")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

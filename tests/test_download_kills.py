@@ -19,7 +19,7 @@ from shroomcurate.download import DownloadOptions, download
 from shroomcurate.download.journal import JOURNAL
 from shroomcurate.errors import DiskFull
 from shroomcurate.select import SCHEMA as SELECTION
-from tests.conftest import jpeg, selection_rows
+from tests.conftest import jpeg, selection_rows, small_file_system
 from tests.fault_server import THEN_OK, FaultServer, running
 
 Selected = Callable[..., Dataset]
@@ -122,14 +122,8 @@ def test_an_interrupted_command_ends_within_two_seconds_and_says_how_to_go_on(se
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own with 2 MB, where this process may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("may not mount a file system")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with small_file_system(tmp_path, 2) as disk:
+        yield disk
 
 
 def fill(disk: Path, room: int) -> Path:

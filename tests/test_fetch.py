@@ -30,6 +30,7 @@ from shroomcurate.catalogue.parts import gaps, split
 from shroomcurate.catalogue.remote import Patience
 from shroomcurate.cli import app
 from shroomcurate.errors import BadDump, BadOption, Busy, DamagedFile, DiskFull, NetworkDown, NotWritable, SourceMissing
+from tests.conftest import small_file_system
 from tests.dump_server import AUGUST, JULY, Asked, DumpServer, Served
 from tests.dumps import MUSCARIA, Dump
 from tests.fault_server import running
@@ -495,14 +496,8 @@ def test_two_at_once_do_not_mix(server: DumpServer, tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own with 4 MB, where this process may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("may not mount a file system")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with small_file_system(tmp_path, 4) as disk:
+        yield disk
 
 
 def test_a_disk_without_room_is_told_before_the_first_byte(server: DumpServer, small_disk: Path) -> None:

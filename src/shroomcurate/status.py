@@ -207,24 +207,29 @@ def _download(look: _Look) -> StageStatus:
         if count:
             unfinished.append(f"{what}: {count:,}")
     found = _judged("download", unfinished, _made_from(look, "downloads.parquet"), dict(sorted(statuses.items())))
-    if found.state == "current" and (places := _fillable(look, rows)):
+    if found.state == "current" and (places := _fillable(look, rows, short)):
         fill = f"run it again: the reserve can fill {places:,} places that cleaning has left"
         return replace(found, details=(*found.details, fill))
     return found
 
 
-def _fillable(look: _Look, rows: list[tuple[Any, ...]]) -> int:
-    """Return how many photos of the reserve can stand in for those that are in ``removed/``."""
+def _fillable(look: _Look, rows: list[tuple[Any, ...]], short: Counter[str]) -> int:
+    """Return how many photos of the reserve can stand in for those that are in ``removed/``.
+
+    Parameters
+    ----------
+    short
+        Class -> photos that did not come.
+    """
     if not look.has("selection.parquet"):
         return 0
     left = Counter(name for (name,) in look.columns("selection.parquet", "class"))
     left.subtract(name for name, *_ in rows)
-    lack = Counter(name for name, role, _, _ in rows if role == "wanted")
     removed = look.dataset.removed
-    for name, _, status, path in rows:
-        lack[name] -= status == "ok" and removed not in look.place(path).parents
-    taken_out = {name for name, _, status, path in rows if status == "ok" and removed in look.place(path).parents}
-    return sum(max(0, min(lack[name], left[name])) for name in taken_out)
+    taken_out = Counter(
+        name for name, _, status, path in rows if status == "ok" and removed in look.place(path).parents
+    )
+    return sum(max(0, min(short[name] + count, left[name])) for name, count in taken_out.items())
 
 
 def _clean(look: _Look) -> StageStatus:

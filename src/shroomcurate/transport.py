@@ -32,11 +32,11 @@ PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")  # environment 
 class Patience(NamedTuple):
     """Seconds that a request may take; each part has its limit, so that every request ends."""
 
-    connect: float = 10.0
+    connect: float
     """Until a connection stands."""
-    silence: float = 20.0
+    silence: float
     """Without one byte."""
-    whole: float = 120.0
+    whole: float
     """From start to end: ends servers that drip."""
 
 

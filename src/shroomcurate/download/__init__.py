@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shroomcurate import transport
-from shroomcurate.dataset import Dataset, Receipt, file_hash, write_table
+from shroomcurate.dataset import Dataset, Receipt, write_table
 from shroomcurate.download.fetch import Fetch
 from shroomcurate.download.journal import JOURNAL
 from shroomcurate.download.known import Known, forget_damaged, look
@@ -132,11 +132,11 @@ def download(
         ^C. Within two seconds, workers stop; what is finished is kept, the rest is pending.
     """
     started = time.monotonic()
-    selection = dataset.require("selection.parquet")
+    dataset.require("selection.parquet")
     with dataset.lock("download"):
         known = look(dataset, options)
         sweep_partials(dataset)
-        receipt = Receipt("download", {"size": options.size}, {selection.name: file_hash(selection)})
+        receipt = Receipt("download", {"size": options.size}, {"selection.parquet": known.selection})
         if known.other_size:
             for name in ("downloads.parquet", JOURNAL):
                 dataset.path(name).unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from shroomcurate.download.manifest import Photo, Record
@@ -74,7 +75,7 @@ class Crew:
 
         self.server = server
         self.work = work
-        self.canaries = deque(came_before, maxlen=_CANARIES)
+        self.canaries = deque(islice(came_before, _CANARIES), maxlen=_CANARIES)
         self.queue: asyncio.Queue[Photo] = asyncio.Queue()
         self.steady = asyncio.Event()
         self.steady.set()

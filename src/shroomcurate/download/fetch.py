@@ -39,7 +39,7 @@ class Fetch:
 
     async def run(self) -> None:
         """Settle every photo that the classes ask for; raise what ends the run early."""
-        self.crew = Crew(self.server, self, self.known.canaries())
+        self.crew = Crew(self.server, self, self.known.came_before())
         for ranks in self.classes.values():
             self.ask(ranks)
         self.show(always=True)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from shroomcurate.dataset import Dataset, file_hash, read_receipt
@@ -23,6 +21,8 @@ _AT_A_TIME = 64  # photos that are hashed: a ^C waits for these, and the memory 
 class Known:
     """What the selection asks for, what lies where, and what each photo's end was."""
 
+    selection: str
+    """Its sha256."""
     classes: list[Ranks]
     sizes: dict[str, int]
     """Every photo on disk: where it lies -> bytes."""
@@ -55,9 +55,9 @@ class Known:
                 if (record := self.records.get(photo.photo_id)) and record.status == "ok":
                     yield photo
 
-    def canaries(self) -> list[Photo]:
-        """Return a few photos that have come before."""
-        return [*islice((photo for photo in self.whole() if photo.extension), 3)]
+    def came_before(self) -> Iterator[Photo]:
+        """Yield the photos that have come before, and that can be asked for."""
+        return (photo for photo in self.whole() if photo.extension)
 
 
 def look(dataset: Dataset, options: DownloadOptions) -> Known:
@@ -77,18 +77,17 @@ def look(dataset: Dataset, options: DownloadOptions) -> Known:
     places = by_id(sizes)
     table, journal = ({}, {}) if other_size else read_records(dataset)
     earlier = table | journal
-    same = _made_from(dataset.path("downloads.parquet"), file_hash(selection))
+    hashed = file_hash(selection)
+    same = _made_from(dataset.path("downloads.parquet"), hashed)
 
     def is_final(record: Record) -> bool:
-        if (
-            record.status == "gone" and record.http_status is None
-        ):  # for its licence: another selection may name the new
-            return same
+        if record.status == "gone" and record.http_status is None:
+            return same  # gone for its licence: another selection may name the new one
         return record.status in {"gone", "corrupt"} and not options.retry_gone
 
     taken_out = {photo_id for photo_id, place in places.items() if removed_by(place)}
     records = trusted(earlier, places, sizes, is_final)
-    return Known(classes, sizes, places, earlier, records, taken_out, set(journal), other_size)
+    return Known(hashed, classes, sizes, places, earlier, records, taken_out, set(journal), other_size)
 
 
 def _made_from(table: Path, selection: str) -> bool:
@@ -140,6 +139,6 @@ def forget_damaged(dataset: Dataset, known: Known, progress: Progress, *, verify
 
 def _hash(dataset: Dataset, place: str) -> str | None:
     try:
-        return hashlib.sha256((dataset.root / place).read_bytes()).hexdigest()
+        return file_hash(dataset.root / place)
     except OSError:  # a disk that cannot read it
         return None

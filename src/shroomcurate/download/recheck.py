@@ -94,7 +94,7 @@ class _Recheck:
         self.shown_at = -math.inf
 
     async def run(self) -> None:
-        self.crew = Crew(self.server, self, self.known.canaries())
+        self.crew = Crew(self.server, self, self.known.came_before())
         for photo in self.photos:
             self.crew.add(photo)
         if self.photos:
