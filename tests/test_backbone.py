@@ -15,9 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from shroomcurate import backbone
-from shroomcurate.backbone import FEATURES, KERAS_FILE, KNOWN_FILES, build_backbone, find_weights
+from shroomcurate import backbone as backbone_module
+from shroomcurate.backbone import BACKBONES, Backbone, build_backbone, empty_backbone, find_weights
 from shroomcurate.errors import WeightsMissing
+
+SMALL = BACKBONES["mobilenet_v3_small"]
+KERAS_FILE = SMALL.keras_file
 
 
 @pytest.fixture(autouse=True)
@@ -52,30 +55,34 @@ def served(folder: Path) -> Iterator[str]:
 
 
 def keras_downloads_from(address: str, md5: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    backbone.load_keras()
+    backbone_module.load_keras()
     from keras.src.applications import mobilenet_v3
 
     monkeypatch.setattr(mobilenet_v3, "BASE_WEIGHT_PATH", address)
     monkeypatch.setitem(mobilenet_v3.WEIGHTS_HASHES, "small_224_1.0_float", ("", md5))
 
 
-@pytest.mark.parametrize("name", KNOWN_FILES)
-def test_a_folder_is_searched_for_the_known_names(tmp_path: Path, name: str) -> None:
-    file = hdf5(tmp_path / "w" / name)
-    assert find_weights(tmp_path / "w") == file
-    assert find_weights(file) == file
+@pytest.mark.parametrize("backbone", BACKBONES.values(), ids=list(BACKBONES))
+def test_a_folder_is_searched_for_the_known_names_of_this_backbone(tmp_path: Path, backbone: Backbone) -> None:
+    for number, name in enumerate(reversed(backbone.known_files)):
+        file = hdf5(tmp_path / "w" / name)
+        assert find_weights(backbone.name, tmp_path / "w") == file
+        assert find_weights(backbone.name, file) == file
+        for other in set(BACKBONES) - {backbone.name} if number == 0 else ():
+            with pytest.raises(WeightsMissing, match="holds neither"):
+                find_weights(other, tmp_path / "w")
 
 
 def test_what_is_named_comes_before_the_environment_and_that_before_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cached = hdf5(tmp_path / "keras" / "models" / KERAS_FILE)
-    assert find_weights() == cached
+    assert find_weights(SMALL.name) == cached
     environment = hdf5(tmp_path / "e.h5")
     monkeypatch.setenv("SHROOMCURATE_WEIGHTS", str(environment))
-    assert find_weights() == environment
+    assert find_weights(SMALL.name) == environment
     named = hdf5(tmp_path / "n.h5")
-    assert find_weights(named) == named
+    assert find_weights(SMALL.name, named) == named
 
 
 def test_a_wrong_name_does_not_fall_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,12 +91,12 @@ def test_a_wrong_name_does_not_fall_through(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "empty").mkdir()
     for wrong in (tmp_path / "no", tmp_path / "empty", tmp_path / "text.h5"):
         with pytest.raises(WeightsMissing, match=str(wrong)) as caught:
-            find_weights(wrong)
+            find_weights(SMALL.name, wrong)
         assert "--weights PATH" in caught.value.hint
         assert "--embedder classic" in caught.value.hint
         monkeypatch.setenv("SHROOMCURATE_WEIGHTS", str(wrong))
         with pytest.raises(WeightsMissing, match="SHROOMCURATE_WEIGHTS"):
-            find_weights()
+            find_weights(SMALL.name)
         monkeypatch.delenv("SHROOMCURATE_WEIGHTS")
 
 
@@ -97,7 +104,7 @@ def test_a_cut_off_file_is_no_weights(tmp_path: Path) -> None:
     file = hdf5(tmp_path / "w.h5")
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(WeightsMissing, match="whole HDF5"):
-        find_weights(file)
+        find_weights(SMALL.name, file)
 
 
 def test_without_a_network_it_fails_fast_and_names_both_ways_out(
@@ -108,7 +115,7 @@ def test_without_a_network_it_fails_fast_and_names_both_ways_out(
     keras_downloads_from(address, "", monkeypatch)
     start = time.monotonic()
     with pytest.raises(WeightsMissing, match="download failed") as caught:
-        find_weights()
+        find_weights(SMALL.name)
     assert time.monotonic() - start < 5
     assert "SHROOMCURATE_WEIGHTS" in str(caught.value)
     assert "--embedder classic" in caught.value.hint
@@ -121,35 +128,63 @@ def test_keras_own_download_is_verified_cached_and_silent(
     with served(tmp_path / "bucket") as address:
         keras_downloads_from(address, "0" * 32, monkeypatch)
         with pytest.raises(WeightsMissing, match="hash"):
-            find_weights()
+            find_weights(SMALL.name)
         (tmp_path / "keras" / "models" / KERAS_FILE).write_bytes(content[:500])  # what a killed download leaves
         keras_downloads_from(address, hashlib.md5(content, usedforsecurity=False).hexdigest(), monkeypatch)
-        found = find_weights()
+        found = find_weights(SMALL.name)
     assert found == tmp_path / "keras" / "models" / KERAS_FILE
     assert found.read_bytes() == content
-    assert find_weights() == found  # the server is gone
+    assert find_weights(SMALL.name) == found  # the server is gone
     assert capfd.readouterr().out == ""
 
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsMissing, match="does not hold"):
-        build_backbone(hdf5(tmp_path / "other.weights.h5"))
-    keras = backbone.load_keras()
+        build_backbone(SMALL.name, hdf5(tmp_path / "other.weights.h5"))
+    keras = backbone_module.load_keras()
     other = keras.applications.MobileNetV3Small(include_top=False, pooling="avg", weights=None, alpha=0.75)
     other.save_weights(tmp_path / "slim.weights.h5")
     with pytest.raises(WeightsMissing, match="does not hold"):
-        build_backbone(tmp_path / "slim.weights.h5")
+        build_backbone(SMALL.name, tmp_path / "slim.weights.h5")
 
 
-def test_the_network_takes_224_pixels_and_gives_576_features(tmp_path: Path) -> None:
-    keras = backbone.load_keras()
-    model = keras.applications.MobileNetV3Small(
-        input_shape=(224, 224, 3), include_top=False, pooling="avg", weights=None
-    )
+@pytest.mark.parametrize("backbone", BACKBONES.values(), ids=list(BACKBONES))
+def test_keras_has_an_address_and_a_hash_for_each_backbones_download(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, backbone: Backbone
+) -> None:
+    keras = backbone_module.load_keras()
+    asked: dict[str, str] = {}
+
+    def get_file(name: str, address: str, **options: str) -> str:
+        asked.update(options, name=name, address=address)
+        return str(tmp_path)
+
+    monkeypatch.setattr(keras.utils, "get_file", get_file)
+    find_weights(backbone.name)
+    assert asked["name"] == backbone.keras_file
+    assert asked["address"].startswith("https://")
+    assert asked["address"].endswith(f"/{backbone.keras_file}")
+    # What Keras itself asks for.
+    own: dict[str, str] = {}
+
+    def stop(name: str, address: str, **options: str) -> str:
+        own.update(options, name=name, address=address)
+        raise InterruptedError
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", stop)
+    with pytest.raises(InterruptedError):
+        getattr(keras.applications, backbone.builder)(include_top=False, input_shape=(224, 224, 3), weights="imagenet")
+    assert {key: asked[key] for key in ("name", "address", "file_hash")} == {
+        key: own[key] for key in ("name", "address", "file_hash")
+    }
+
+
+def test_the_default_network_takes_224_pixels_and_gives_576_features(tmp_path: Path) -> None:
+    model = empty_backbone(SMALL.name)
     model.save_weights(tmp_path / "own.weights.h5")
-    built = build_backbone(tmp_path / "own.weights.h5")
+    built = build_backbone(SMALL.name, tmp_path / "own.weights.h5")
     assert built.input_shape == (None, 224, 224, 3)
-    assert built.output_shape == (None, FEATURES)
+    assert built.output_shape == (None, SMALL.features) == (None, 576)
     assert (built.get_weights()[0] == model.get_weights()[0]).all()
 
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from shroomcurate.photos import MAX_PIXELS, NotAPhoto, check_photo, read_photo
+from shroomcurate.photos import MAX_PIXELS, NotAPhoto, check_photo, decode_photo, read_photo
 from tests.conftest import jpeg
 
 
@@ -298,3 +298,23 @@ def test_damaged_exif_data_do_not_spoil_a_photo(
 def test_sixteen_bits_of_grey_stay_grey(tmp_path: Path) -> None:
     Image.fromarray(np.full((8, 8), 32768, np.uint16)).save(tmp_path / "deep.png")
     assert 126 <= np.asarray(read_photo(tmp_path / "deep.png")).mean() <= 130
+
+
+@pytest.mark.parametrize("chunk", ["tRNS", "PLTE"])
+def test_a_palette_that_is_not_what_the_file_says_is_refused_or_read(chunk: str) -> None:
+    """A palette PNG with more transparencies than colours, or without a palette."""
+    photo = Image.new("P", (8, 8), 3)
+    photo.putpalette([0, 0, 0, 255, 255, 255])
+    out = io.BytesIO()
+    photo.save(out, "PNG")
+    content = out.getvalue()
+    at = content.index(b"PLTE") - 4
+    end = at + 12 + int.from_bytes(content[at : at + 4], "big")
+    if chunk == "PLTE":
+        content = content[:at] + content[end:]
+    else:
+        data = b"tRNS" + bytes(300)
+        extra = (300).to_bytes(4, "big") + data + zlib.crc32(data).to_bytes(4, "big")
+        content = content[:end] + extra + content[end:]
+    with contextlib.suppress(NotAPhoto):
+        assert decode_photo(content).mode == "RGB"

@@ -272,7 +272,7 @@ def test_a_head_of_two_classes_is_scikit_learns_own_and_an_absent_class_is_never
 def tiny_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Put two random convolutions in the place of MobileNetV3-Small; return a file that passes for its weights."""
 
-    def build(weights: Path) -> Any:
+    def build(_name: str, weights: Path) -> Any:
         keras = load_keras()
         keras.utils.set_random_seed(0)
         layers = [

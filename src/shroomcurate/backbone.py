@@ -1,11 +1,11 @@
-"""MobileNetV3-Small with ImageNet weights: where the weights come from, and the network they go into.
+"""The networks that describe photos: what there is to choose from, where their ImageNet weights come from.
 
 Shared by embedding and training. The only place that imports Keras, so that TensorFlow is silent everywhere.
-Architecture: Howard et al. 2019, Searching for MobileNetV3, https://arxiv.org/abs/1905.02244.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import sys
@@ -13,6 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +23,104 @@ if TYPE_CHECKING:
     import keras
 
 INPUT_PIXELS = 224
-"""Width and height of the network's input."""
+"""Width and height of every network's input."""
 
-FEATURES = 576
-"""Length of the vector the network gives for a photo."""
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network without its head, as ``keras.applications`` builds it.
+
+    All take ``(batch, 224, 224, 3)``, RGB values 0..255, and scale them inside; all give ``(batch, features)``, the
+    average over places of the last feature map.
+    """
+
+    name: str
+    """As ``--embedder`` takes it."""
+    title: str
+    """As its authors write it."""
+    builder: str
+    """Its function in ``keras.applications``."""
+    features: int
+    """Length of the vector it gives for a photo."""
+    keras_file: str
+    """Keras' name for its own download."""
+    keras_module: str
+    """Module of ``keras.src.applications`` that keeps the address and the hash of that download."""
+    keras_address: str
+    """The constant of that module which holds the address."""
+    keras_hash: str
+    """The key of that module's ``WEIGHTS_HASHES``: the hash of the file with a head, then of the one without."""
+    keras_head_file: str | None
+    """Keras' name for its download with ImageNet's head; None where that head does not start at the vector."""
+
+    @property
+    def known_files(self) -> tuple[str, str]:
+        """Names under which a folder of weights is searched: a file that Keras 3 saved, then Keras' download."""
+        return f"{self.name}_imagenet_notop.weights.h5", self.keras_file
+
+    @property
+    def known_head_files(self) -> tuple[str, ...]:
+        """The same of the network with its head; some releases have a 1001st class, the background."""
+        own = tuple(f"{self.name}_imagenet_top{classes}.weights.h5" for classes in ("", "1000", "1001"))
+        return (*own, self.keras_head_file) if self.keras_head_file else ()
+
+
+#: MobileNetV3: Howard et al. 2019, Searching for MobileNetV3, https://arxiv.org/abs/1905.02244.
+#: EfficientNetV2: Tan and Le 2021, https://arxiv.org/abs/2104.00298.
+#: ConvNeXt: Liu et al. 2022, A ConvNet for the 2020s, https://arxiv.org/abs/2201.03545.
+BACKBONES = {
+    backbone.name: backbone
+    for backbone in (
+        Backbone(
+            name="mobilenet_v3_small",
+            title="MobileNetV3-Small",
+            builder="MobileNetV3Small",
+            features=576,
+            keras_file="weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
+            keras_module="mobilenet_v3",
+            keras_address="BASE_WEIGHT_PATH",
+            keras_hash="small_224_1.0_float",
+            keras_head_file="weights_mobilenet_v3_small_224_1.0_float.h5",
+        ),
+        Backbone(
+            name="mobilenet_v3_large",
+            title="MobileNetV3-Large",
+            builder="MobileNetV3Large",
+            features=960,
+            keras_file="weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
+            keras_module="mobilenet_v3",
+            keras_address="BASE_WEIGHT_PATH",
+            keras_hash="large_224_1.0_float",
+            keras_head_file="weights_mobilenet_v3_large_224_1.0_float.h5",
+        ),
+        Backbone(
+            name="efficientnet_v2_s",
+            title="EfficientNetV2-S",
+            builder="EfficientNetV2S",
+            features=1280,
+            keras_file="efficientnetv2-s_notop.h5",
+            keras_module="efficientnet_v2",
+            keras_address="BASE_WEIGHTS_PATH",
+            keras_hash="-s",
+            keras_head_file="efficientnetv2-s.h5",
+        ),
+        Backbone(
+            name="convnext_tiny",
+            title="ConvNeXt-Tiny",
+            builder="ConvNeXtTiny",
+            features=768,
+            keras_file="convnext_tiny_notop.h5",
+            keras_module="convnext",
+            keras_address="BASE_WEIGHTS_PATH",
+            keras_hash="convnext_tiny",
+            keras_head_file=None,
+        ),
+    )
+}
+
+DEFAULT_BACKBONE = "mobilenet_v3_small"
 
 WEIGHTS_VARIABLE = "SHROOMCURATE_WEIGHTS"
-
-#: Keras' name for its own download, then the name of a file that Keras 3 saves.
-KERAS_FILE = "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5"
-KNOWN_FILES = ("mobilenet_v3_small_imagenet_notop.weights.h5", KERAS_FILE)
 
 #: Seconds without a byte after which Keras' download is given up. Keras itself would wait for ever.
 DOWNLOAD_TIMEOUT = 20.0
@@ -42,47 +131,115 @@ _HINT = (
 )
 
 
-def find_weights(explicit: Path | None = None) -> Path:
-    """Return the file of MobileNetV3-Small weights without a head.
+def find_weights(name: str, explicit: Path | None = None) -> Path:
+    """Return the file of a backbone's weights without a head.
 
     The first of: `explicit`, the environment variable ``SHROOMCURATE_WEIGHTS``, Keras' cache, Keras' download. One
     that is named must be right: a wrong name does not fall through to the next.
 
     Parameters
     ----------
+    name
+        A key of :data:`BACKBONES`.
     explicit
-        A file, or a folder that holds one of the known file names.
+        A file, or a folder that holds one of the backbone's known file names.
 
     Raises
     ------
     WeightsMissing
         What was tried, and both ways out.
     """
+    backbone = BACKBONES[name]
     if explicit is not None:
-        return _named(explicit, "--weights")
+        return _named(backbone, explicit, "--weights")
     from_environment = os.environ.get(WEIGHTS_VARIABLE)
     if from_environment:
-        return _named(Path(from_environment), WEIGHTS_VARIABLE)
-    home = os.environ.get("KERAS_HOME")
-    cached = (Path(home) if home else Path.home() / ".keras") / "models" / KERAS_FILE
-    if cached.is_file() and _is_whole_hdf5(cached):  # a killed download leaves a truncated file
-        return cached
-    return _download(cached)
+        return _named(backbone, Path(from_environment), WEIGHTS_VARIABLE)
+    return _kerass_own(backbone, backbone.keras_file)
 
 
-def build_backbone(weights: Path) -> keras.Model:
-    """Return MobileNetV3-Small without its head.
+def find_head(name: str, weights: Path) -> Path | None:
+    """Return the file of the same network with ImageNet's head, or None where there is none.
+
+    It lies beside the weights; only to weights that Keras downloaded, its download of the head is added.
 
     Parameters
     ----------
+    name
+        A key of :data:`BACKBONES`.
+    weights
+        From :func:`find_weights`.
+    """
+    backbone = BACKBONES[name]
+    for known in backbone.known_head_files:
+        if (file := weights.with_name(known)).exists():
+            if not file.is_file() or not _is_whole_hdf5(file):
+                if file == _cached(file.name):  # a killed download, which begins again below
+                    continue
+                raise WeightsMissing(
+                    f"{file} is not a whole HDF5 file of weights.", "Delete it, or put a whole one there."
+                )
+            return file
+    if backbone.keras_head_file is None or weights != _cached(backbone.keras_file):
+        return None
+    with suppress(WeightsMissing):  # the photos can be described without it
+        return _kerass_own(backbone, backbone.keras_head_file)
+    return None
+
+
+def _cached(file: str) -> Path:
+    home = os.environ.get("KERAS_HOME")
+    return (Path(home) if home else Path.home() / ".keras") / "models" / file
+
+
+def _kerass_own(backbone: Backbone, file: str) -> Path:
+    """Return a file of Keras' own, from its cache or its download."""
+    cached = _cached(file)
+    if cached.is_file() and _is_whole_hdf5(cached):  # a killed download leaves a truncated file
+        return cached
+    return _download(backbone, cached)
+
+
+def build_backbone(name: str, weights: Path) -> keras.Model:
+    """Return a network without its head, with these weights.
+
+    Parameters
+    ----------
+    name
+        A key of :data:`BACKBONES`.
     weights
         A file from :func:`find_weights`.
 
     Returns
     -------
     keras.Model
-        Input ``(batch, 224, 224, 3)``, RGB values 0..255 as float (the scaling is inside); output ``(batch, 576)``,
-        the average over places of the last feature map.
+        Input ``(batch, 224, 224, 3)``, RGB values 0..255 as float (the scaling is inside); output
+        ``(batch, features)``.
+
+    Raises
+    ------
+    WeightsMissing
+        The file does not hold this network's weights.
+    """
+    model = empty_backbone(name)
+    _load(model, weights, f"{BACKBONES[name].title} weights without a head")
+    return model
+
+
+def build_head(name: str, weights: Path) -> keras.Model:
+    """Return the head of a network: from its vector to the probabilities of ImageNet's classes.
+
+    Parameters
+    ----------
+    name
+        A key of :data:`BACKBONES`.
+    weights
+        A file from :func:`find_head`.
+
+    Returns
+    -------
+    keras.Model
+        Input ``(batch, features)``, output ``(batch, 1000)``, or 1001 with the background first.
 
     Raises
     ------
@@ -90,19 +247,36 @@ def build_backbone(weights: Path) -> keras.Model:
         The file does not hold this network's weights.
     """
     keras = load_keras()
-    model = keras.applications.MobileNetV3Small(
-        input_shape=(INPUT_PIXELS, INPUT_PIXELS, 3), include_top=False, pooling="avg", weights=None
-    )
+    build = getattr(keras.applications, BACKBONES[name].builder)
+    title = f"{BACKBONES[name].title} weights with ImageNet's head"
+    whole = build(input_shape=(INPUT_PIXELS, INPUT_PIXELS, 3), weights=None, classes=1000)
+    try:
+        _load(whole, weights, title)
+    except WeightsMissing:
+        whole = build(input_shape=(INPUT_PIXELS, INPUT_PIXELS, 3), weights=None, classes=1001)
+        _load(whole, weights, title)
+    pooled = max(i for i, layer in enumerate(whole.layers) if isinstance(layer, keras.layers.GlobalAveragePooling2D))
+    inputs = keras.Input((BACKBONES[name].features,))
+    outputs = keras.layers.Reshape(whole.layers[pooled].output.shape[1:])(inputs)
+    for layer in whole.layers[pooled + 1 :]:
+        outputs = layer(outputs)
+    return keras.Model(inputs, outputs)
+
+
+def _load(model: keras.Model, weights: Path, title: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", module=r"keras\.src\.saving")  # 'layers retain their fresh weights'
             model.load_weights(weights)
     except (OSError, ValueError, KeyError, UserWarning) as error:  # what Keras and h5py raise on other files
         why = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise WeightsMissing(
-            f"{weights} does not hold MobileNetV3-Small weights without a head: {why}", _HINT
-        ) from error
-    return model
+        raise WeightsMissing(f"{weights} does not hold {title}: {why}", _HINT) from error
+
+
+def empty_backbone(name: str) -> keras.Model:
+    """Return a network without its head, its weights at random."""
+    build = getattr(load_keras().applications, BACKBONES[name].builder)
+    return build(input_shape=(INPUT_PIXELS, INPUT_PIXELS, 3), include_top=False, pooling="avg", weights=None)
 
 
 def load_keras() -> Any:
@@ -138,12 +312,13 @@ def silent_stderr() -> Iterator[None]:
             os.close(before)
 
 
-def _named(path: Path, by: str) -> Path:
+def _named(backbone: Backbone, path: Path, by: str) -> Path:
     if path.is_dir():
-        for name in KNOWN_FILES:
+        for name in backbone.known_files:
             if (path / name).is_file():
-                return _named(path / name, by)
-        raise WeightsMissing(f"The folder {path}, named by {by}, holds neither {' nor '.join(KNOWN_FILES)}.", _HINT)
+                return _named(backbone, path / name, by)
+        names = " nor ".join(backbone.known_files)
+        raise WeightsMissing(f"The folder {path}, named by {by}, holds neither {names}.", _HINT)
     if not path.is_file():
         raise WeightsMissing(f"There is no {path}, named by {by}.", _HINT)
     if not _is_whole_hdf5(path):
@@ -162,12 +337,10 @@ def _is_whole_hdf5(path: Path) -> bool:
         return False
 
 
-def _download(cached: Path) -> Path:
+def _download(backbone: Backbone, cached: Path) -> Path:
     """Let Keras fetch and verify its own weights, as ``weights="imagenet"`` does."""
     keras = load_keras()
-    from keras.src.applications import mobilenet_v3  # where Keras keeps the address and the hash it verifies
-
-    address = mobilenet_v3.BASE_WEIGHT_PATH + KERAS_FILE
+    theirs = importlib.import_module(f"keras.src.applications.{backbone.keras_module}")
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     with suppress(OSError):  # where it cannot be made, Keras itself turns to the temporary folder
@@ -175,16 +348,16 @@ def _download(cached: Path) -> Path:
     try:
         return Path(
             keras.utils.get_file(
-                KERAS_FILE,
-                address,
+                cached.name,
+                getattr(theirs, backbone.keras_address) + cached.name,
                 cache_dir=str(cached.parent.parent),
                 cache_subdir="models",
-                file_hash=mobilenet_v3.WEIGHTS_HASHES["small_224_1.0_float"][1],
+                file_hash=theirs.WEIGHTS_HASHES[backbone.keras_hash][cached.name == backbone.keras_file],
             )
         )
     except Exception as error:  # Keras itself raises a bare Exception here
         raise WeightsMissing(
-            f"No MobileNetV3-Small weights: no --weights, no {WEIGHTS_VARIABLE}, no {cached}, "
+            f"No {backbone.title} weights: no --weights, no {WEIGHTS_VARIABLE}, no {cached}, "
             f"and the download failed: {error}",
             _HINT,
         ) from error

@@ -81,7 +81,8 @@ class Dataset:
     """
 
     def __init__(self, root: str | os.PathLike[str] = "dataset", images: str | os.PathLike[str] | None = None) -> None:
-        self.images = Path(images).absolute() if images is not None else Path(root).absolute() / "images"
+        # Not resolve(), for a linked folder is called as its link is.
+        self.images = Path(os.path.abspath(images if images is not None else Path(root) / "images"))  # noqa: PTH100
         self.root = self.images.parent
         self.foreign = images is not None
 
@@ -123,15 +124,20 @@ class Dataset:
         Leaves out the trees named in :data:`NOT_JUDGED`. Hidden files and folders and ``*.partial`` hold no
         photos. A file that stands in both places counts once, as kept.
         """
-        found: dict[str, Path] = {}
         removed_trees = sorted(self.removed.iterdir()) if self.removed.is_dir() else []
         removed_trees = [tree for tree in removed_trees if tree.name not in NOT_JUDGED]
-        for tree in [*removed_trees, self.images]:
-            for file in tree.glob("*/*"):
-                hidden = file.name.startswith(".") or file.parent.name.startswith(".")
-                if not hidden and file.is_file() and file.suffix != PARTIAL:
-                    found[f"{self.images.name}/{file.parent.name}/{file.name}"] = file
+        found = {path: place for tree in [*removed_trees, self.images] for path, place in self._photos_in(tree)}
         return dict(sorted(found.items()))
+
+    def _photos_in(self, tree: Path) -> Iterator[tuple[str, Path]]:
+        """Yield identity and place of each photo of a tree of class folders."""
+        # By scandir: pathlib's glob took ten times as long for a quarter of a million photos.
+        for folder in os.scandir(tree) if tree.is_dir() else ():
+            if folder.name.startswith(".") or not folder.is_dir():
+                continue
+            for file in os.scandir(folder):
+                if not file.name.startswith(".") and not file.name.endswith(PARTIAL) and file.is_file():
+                    yield f"{self.images.name}/{folder.name}/{file.name}", Path(file.path)
 
     def frame(self, name: str) -> pd.DataFrame:
         """Return a table of the dataset, such as ``selection.parquet``, as a pandas data frame.
@@ -174,7 +180,7 @@ class Dataset:
         SourceMissing
             The tree that somebody else made is not there, or holds no class folders with files.
         """
-        if self.photos():
+        if any(self._photos_in(self.images)) or self.photos():
             return
         if self.foreign:
             raise SourceMissing(
@@ -301,15 +307,17 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_table(schema: Sequence[Column], rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """Return rows as a table with exactly the columns of the schema; a key that a row lacks is null.
-
-    Types are Arrow's names; ``list<float>[576]`` is a fixed-size list.
-    """
+    """Return rows as a table with exactly the columns of the schema; a key that a row lacks is null."""
     import pyarrow as pa
 
-    return pa.Table.from_pylist(
-        list(rows), schema=pa.schema([(column.name, _arrow_type(column.type)) for column in schema])
-    )
+    return pa.Table.from_pylist(list(rows), schema=arrow_schema(schema))
+
+
+def arrow_schema(columns: Iterable[Column]) -> pa.Schema:
+    """Return the Arrow schema of these columns. Types are Arrow's names; ``list<float>[576]`` is a fixed-size list."""
+    import pyarrow as pa
+
+    return pa.schema([(column.name, _arrow_type(column.type)) for column in columns])
 
 
 def _arrow_type(name: str) -> pa.DataType:

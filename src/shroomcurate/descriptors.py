@@ -5,6 +5,7 @@ Only numpy and Pillow, no learned weights, the same result on every machine.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ CLASSIC_LENGTH = 448
 
 CLASSIC_VERSION = "colour-edges-texture-layout-1"
 """Changes whenever the vector of the same photo does."""
+
+HASH_VERSION = "pHash-2"
+"""Changes whenever :func:`perceptual_hash` of the same photo does."""
 
 _SIDE = 128  # pixels; finer detail is noise of the camera
 
@@ -71,13 +75,23 @@ def perceptual_hash(photo: Image) -> int:
     import numpy as np
     from PIL import Image
 
-    side, kept = 32, 8
-    grey = np.asarray(photo.convert("L").resize((side, side), Image.Resampling.LANCZOS), np.float64)
-    places = np.arange(side)
-    cosines = np.cos(np.pi * (2 * places[None, :] + 1) * np.arange(kept)[:, None] / (2 * side))
-    frequencies = (cosines @ grey @ cosines.T).ravel()
+    side = 32
+    # Whole blocks of pixels are averaged first, down to three times the size: a fifth of the time, the same picture.
+    small = photo.convert("L").resize((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    cosines = _cosines(side, 8)
+    frequencies = (cosines @ np.asarray(small, np.float64) @ cosines.T).ravel()
     bits = frequencies > np.median(frequencies[1:])  # the first is the mean lightness, not a pattern
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+@cache
+def _cosines(side: int, kept: int) -> NDArray[np.float64]:
+    """Return the lowest `kept` rows of the cosine transform of `side` values."""
+    import numpy as np
+
+    places = np.arange(side)
+    rows: NDArray[np.float64] = np.cos(np.pi * (2 * places[None, :] + 1) * np.arange(kept)[:, None] / (2 * side))
+    return rows
 
 
 def _colours(hsv: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,11 @@ from shroomcurate.dataset import atomic_path
 def move(place: Path, target: Path) -> None:
     """Move a file, also to another disk; what stands at the target is replaced. The target's folder is made."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    if place.is_symlink() and not (to := place.readlink()).is_absolute():
+        with atomic_path(target) as partial:  # a link that is relative means another file from another folder
+            partial.symlink_to(os.path.relpath(place.parent / to, target.parent))
+        place.unlink()
+        return
     try:
         place.rename(target)
     except OSError as error:

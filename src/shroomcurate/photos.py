@@ -48,7 +48,12 @@ def check_photo(content: bytes) -> PhotoFacts:
 
 
 def read_photo(path: Path, at_least: int | None = None) -> Image:
-    """Read a photo as RGB, upright by EXIF, first frame if it moves, on white if it is transparent.
+    """Read a photo from a file, see :func:`decode_photo`."""
+    return decode_photo(path.read_bytes(), at_least)
+
+
+def decode_photo(content: bytes, at_least: int | None = None) -> Image:
+    """Decode a photo as RGB, upright by EXIF, first frame if it moves, on white if it is transparent.
 
     Parameters
     ----------
@@ -61,19 +66,27 @@ def read_photo(path: Path, at_least: int | None = None) -> Image:
     NotAPhoto
         As :func:`check_photo`.
     """
-    from PIL import Image
-
-    with _open(path.read_bytes()) as image:
+    with _open(content) as image:
         if at_least is not None:
             image.draft("RGB", (at_least, at_least))
         _load(image)
         upright = _upright(image)
-        if upright.mode.startswith("I"):  # 16 bits of grey, which convert() would clip to white
-            upright = upright.point(lambda level: level / 256).convert("L")
-        if upright.has_transparency_data:
-            paper = Image.new("RGBA", upright.size, "white")
-            upright = Image.alpha_composite(paper, upright.convert("RGBA"))
-        return upright.convert("RGB")
+        try:
+            return _rgb(upright)
+        except (ValueError, AssertionError) as error:  # a palette that is not what the file says of it
+            raise NotAPhoto(f"its colours cannot be read: {error or 'damaged palette'}") from error
+
+
+def _rgb(image: Image) -> Image:
+    """Return a photo as RGB, on white where it is transparent."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):  # 16 bits of grey, which convert() would clip to white
+        image = image.point(lambda level: level / 256).convert("L")
+    if image.has_transparency_data:
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image.convert("RGBA"))
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
 
 
 def _upright(image: Image) -> Image:

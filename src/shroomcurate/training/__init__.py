@@ -170,9 +170,9 @@ def train_baseline(
 def _weights(options: TrainOptions) -> Path | None:
     if options.mode == "probe":
         return None
-    from shroomcurate.backbone import find_weights
+    from shroomcurate.backbone import DEFAULT_BACKBONE, find_weights
 
-    return find_weights(options.weights)
+    return find_weights(DEFAULT_BACKBONE, options.weights)
 
 
 def _config(dataset: Dataset, options: TrainOptions, weights: Path | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shroomcurate.backbone import INPUT_PIXELS, build_backbone, load_keras
+from shroomcurate.backbone import DEFAULT_BACKBONE, INPUT_PIXELS, build_backbone, load_keras
 from shroomcurate.photos import NotAPhoto, read_photo
 from shroomcurate.progress import Progress
 
@@ -139,7 +139,7 @@ def build_model(classes: int, weights: Path, seed: int) -> tuple[keras.Model, ke
     import keras
 
     layers = keras.layers
-    backbone = build_backbone(weights)
+    backbone = build_backbone(DEFAULT_BACKBONE, weights)
     photos = keras.Input(_SHAPE, name="photo")
     # A mushroom is photographed from any side, near or far, in any light: these change no species.
     augmentations = [

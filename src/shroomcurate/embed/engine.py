@@ -1,0 +1,224 @@
+"""From a decoded photo to its vector: LiteRT on CPUs, TensorFlow on a GPU.
+
+LiteRT starts in a tenth of a second where TensorFlow needs many, and needs a fraction of its processor time a photo.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shroomcurate.backbone import INPUT_PIXELS, build_backbone, build_head, load_keras, silent_stderr
+from shroomcurate.dataset import file_hash, write_bytes
+from shroomcurate.descriptors import classic_vector
+from shroomcurate.home import home
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+#: Shorter side to which a photo is scaled before the centre is cut out, as in the usual ImageNet evaluation.
+#: Measured against no margin (224) and against squeezing the whole photo: all three find noise equally well.
+SHORTER_SIDE = 256
+
+#: Photos that a GPU takes at a time.
+BATCH = 64
+
+#: Photos below which a GPU is not worth TensorFlow's start: the default network needs seconds for so many on two cores.
+_WORTH_A_GPU = 1000
+
+#: Bytes of weights that all interpreters together may hold. Each packs its own copy, beside that of the file.
+_PACKED_BYTES = 200_000_000
+
+#: Where drivers of NVIDIA, of AMD and of Windows' Linux put their cards.
+_GPU_DEVICES = ("/dev/nvidia0", "/dev/kfd", "/dev/dxg")
+
+
+class Engine(NamedTuple):
+    """How vectors come about: `each` runs in a thread for one photo, `together` over what `each` gave, in batches."""
+
+    each: Callable[[Image], NDArray[Any]]
+    """Photo -> its vector; or where there is `together`, the network's input."""
+    together: Callable[[Sequence[NDArray[Any]]], NDArray[np.float32]] | None
+    threads: int
+    """That keep all cores busy, those that wait for a file or for an interpreter counted in."""
+    head: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
+    """Vector -> the probabilities of ImageNet's classes; None where its weights are not there."""
+
+
+@contextmanager
+def open_engine(name: str, weights: Path | None, head: Path | None, photos: int) -> Iterator[Engine]:
+    """Give the engine for so many photos.
+
+    Parameters
+    ----------
+    name
+        A key of :data:`shroomcurate.backbone.BACKBONES`, or ``classic``.
+    weights
+        From :func:`shroomcurate.backbone.find_weights`; None for ``classic``.
+    head
+        From :func:`shroomcurate.backbone.find_head`; None where there is none.
+    """
+    if weights is None:
+        yield Engine(classic_vector, None, cores())
+        return
+    classify = litert(head_model(name, head)) if head else None
+    if photos >= _WORTH_A_GPU and has_gpu_device() and (on_gpu := _gpu(name, weights)) is not None:
+        yield on_gpu._replace(head=classify)
+        return
+    infer = litert(litert_model(name, weights))
+    yield Engine(lambda photo: infer(network_input(photo)), None, cores() + 1, classify)
+
+
+def network_input(photo: Image) -> NDArray[np.uint8]:
+    """Return the centre of a photo as the network wants it: shape (224, 224, 3), RGB, 0..255.
+
+    The shorter side becomes 256 pixels, then the middle 224 x 224 are cut out; done in one resampling.
+    """
+    import numpy as np
+    from PIL import Image
+
+    side = min(photo.size) * INPUT_PIXELS / SHORTER_SIDE
+    left, top = (photo.width - side) / 2, (photo.height - side) / 2
+    square = (INPUT_PIXELS, INPUT_PIXELS)
+    return np.asarray(photo.resize(square, Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)))
+
+
+def cores() -> int:
+    """Return the processor cores that this process may use."""
+    # An older Python and other systems than Linux do not tell which are ours.
+    mine = getattr(os, "sched_getaffinity", None)
+    return len(mine(0)) if mine else os.cpu_count() or 1
+
+
+# -- LiteRT ----------------------------------------------------------------------------------------------------
+
+
+def litert_model(name: str, weights: Path) -> Path:
+    """Return a backbone with these weights as a LiteRT file, converting it the first time on this machine."""
+    return _converted(f"{name}-{file_hash(weights)}", lambda: build_backbone(name, weights))
+
+
+def head_model(name: str, weights: Path) -> Path:
+    """Return a backbone's head, from vector to probabilities, as a LiteRT file, likewise."""
+    return _converted(f"{name}-head-{file_hash(weights)}", lambda: build_head(name, weights))
+
+
+def _converted(stem: str, build: Callable[[], Any]) -> Path:
+    """Return a model's LiteRT file in the user's data folder (``SHROOMCURATE_HOME``), named after its weights."""
+    target = home() / "models" / f"{stem}.tflite"
+    if not target.exists():
+        load_keras()
+        with silent_stderr():
+            import tensorflow as tf
+
+            converted = tf.lite.TFLiteConverter.from_keras_model(build()).convert()
+        own = target.with_name(f"{target.name}.{os.getpid()}")  # two processes may convert at the same time
+        write_bytes(own, converted)
+        own.replace(target)
+    return target
+
+
+def litert(model: Path) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+    """Return a function from a model's input to its output, which as many threads as there are cores may call.
+
+    Each interpreter takes one photo at a time: batches gained nothing in processor time, and so no vector depends on
+    its batch.
+    """
+    idle: SimpleQueue[Any] = SimpleQueue()
+    interpreters, threads = share_cores(model.stat().st_size, cores())
+    with silent_stderr():
+        from ai_edge_litert.interpreter import Interpreter
+
+        for _ in range(interpreters):
+            interpreter = Interpreter(str(model), num_threads=threads)
+            interpreter.allocate_tensors()
+            idle.put(interpreter)
+        to = interpreter.get_input_details()[0]["index"]
+        result = interpreter.get_output_details()[0]["index"]
+
+    def infer(values: NDArray[Any]) -> NDArray[np.float32]:
+        interpreter = idle.get()
+        try:
+            interpreter.tensor(to)()[0] = values  # converted to float32 where it goes
+            interpreter.invoke()
+            output: NDArray[np.float32] = interpreter.get_tensor(result)[0]
+            return output
+        finally:
+            idle.put(interpreter)
+
+    return infer
+
+
+def share_cores(weights_bytes: int, number: int) -> tuple[int, int]:
+    """Return how many interpreters share the cores, and how many threads each has.
+
+    An interpreter a core is fastest, since a small network's layers are too short for several threads. Of a large
+    network a copy for each core would not fit into memory, and its layers are long enough.
+    """
+    interpreters = min(number, max(1, _PACKED_BYTES // max(weights_bytes, 1)))
+    return interpreters, -(-number // interpreters)
+
+
+# -- GPU -------------------------------------------------------------------------------------------------------
+
+
+def has_gpu_device() -> bool:
+    """Tell whether the system has a card, without TensorFlow, whose import takes many times as long as LiteRT's."""
+    return any(Path(device).exists() for device in _GPU_DEVICES) or shutil.which("nvidia-smi") is not None
+
+
+def _gpu(name: str, weights: Path) -> Engine | None:
+    """Return an engine on the GPU, or None where TensorFlow sees none or it has no room."""
+    load_keras()
+    with silent_stderr():
+        import numpy as np
+        import tensorflow as tf
+
+        cards = tf.config.list_physical_devices("GPU")
+        if not cards:
+            return None
+        try:
+            for card in cards:  # others compute there too
+                tf.config.experimental.set_memory_growth(card, enable=True)
+            # Its ten bits of mantissa would move vectors by more than the 1e-3 that they may differ from LiteRT's.
+            tf.config.experimental.enable_tensor_float_32_execution(False)
+            model = build_backbone(name, weights)
+            embed_in_batches(model, [np.zeros((INPUT_PIXELS, INPUT_PIXELS, 3), np.uint8)])
+        except (tf.errors.OpError, RuntimeError):  # no memory left, or a driver that does not fit: there are CPUs
+            return None
+    return Engine(network_input, lambda pixels: embed_in_batches(model, pixels), cores() + 1)
+
+
+def embed_in_batches(model: Any, pixels: Sequence[NDArray[np.uint8]], batch: int = BATCH) -> NDArray[np.float32]:
+    """Return the vectors of photos, computed by Keras wherever TensorFlow computes.
+
+    Parameters
+    ----------
+    model
+        A ``keras.Model`` from :func:`shroomcurate.backbone.build_backbone`.
+    pixels
+        Photos from :func:`network_input`, each (224, 224, 3).
+    batch
+        Photos at a time. The last batch is filled up with black, so that only one shape is ever compiled.
+
+    Returns
+    -------
+    ndarray of float32, shape (photos, features)
+        Within 1e-3 of what LiteRT gives.
+    """
+    import numpy as np
+
+    vectors = np.empty((len(pixels), model.output_shape[-1]), np.float32)
+    inputs = np.zeros((batch, INPUT_PIXELS, INPUT_PIXELS, 3), np.float32)
+    for start in range(0, len(pixels), batch):
+        some = pixels[start : start + batch]
+        inputs[: len(some)] = some
+        vectors[start : start + batch] = model.predict_on_batch(inputs)[: len(some)]
+    return vectors
