@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer.main
 import yaml
@@ -14,12 +15,18 @@ from typer.testing import CliRunner
 
 from shroomcurate import __version__
 from shroomcurate.catalogue.server import sql_file
+from shroomcurate.clean import SCHEMA
+from shroomcurate.clean.reasons import _RULES
 from shroomcurate.cli import app
+from shroomcurate.dataset import Column
+from shroomcurate.embed import EMBEDDERS
 from shroomcurate.select import LICENSE_PROFILES
 from shroomcurate.select.templates import read_template
+from shroomcurate.verdicts import COLUMNS, REASONS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CLEANING = (ROOT / "docs" / "cleaning.md").read_text(encoding="utf-8")
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
@@ -107,3 +114,57 @@ def test_the_lock_holds_names_and_versions_only() -> None:
 
 def test_the_safety_notice_stands_in_the_readme() -> None:
     assert "not food advice" in README
+
+
+class TestThePageOnCleaning:
+    @pytest.mark.parametrize("column", SCHEMA, ids=lambda column: column.name)
+    def test_it_gives_the_meaning_of_every_column(self, column: Column) -> None:
+        meaning = column.meaning.replace("<", "&lt;")  # or it would be taken for a tag
+        assert f"| `{column.name}` | {meaning} |" in CLEANING.splitlines()
+
+    @pytest.mark.parametrize(("reason", "holds"), _RULES, ids=[holds.__name__ for _, holds in _RULES])
+    def test_it_says_what_every_rule_sees_and_in_which_numbers(self, reason: str, holds: Callable[[Any], Any]) -> None:
+        asked = NumbersAskedFor()
+        holds(asked)
+        assert holds.__doc__
+        sees = holds.__doc__.splitlines()[0].removeprefix("See ").rstrip(".")
+        numbers = ", ".join(f"`{name}`" for name in sorted(asked))
+        assert f"| `{reason}` | {sees} | {numbers} |" in CLEANING.splitlines()
+
+    def test_rules_stand_in_the_order_in_which_they_are_asked(self) -> None:
+        named = re.findall(r"^\| `(\w+)` \|", CLEANING[CLEANING.index("## Reasons") :], re.MULTILINE)
+        assert named[: len(_RULES)] == [reason for reason, _ in _RULES]
+
+    def test_it_and_the_readme_name_every_reason_and_every_embedder(self) -> None:
+        for name in {*REASONS, *EMBEDDERS}:
+            assert f"`{name}`" in CLEANING, name
+            assert f"`{name}`" in README or name == "duplicate", name
+
+    def test_its_lines_for_verdicts_are_such(self) -> None:
+        header, *lines = re.findall(r"```csv\n(.*?)```", CLEANING, re.DOTALL)[0].splitlines()
+        assert header == ",".join(COLUMNS)
+        for line in lines:
+            path, verdict, reason, _, _ = line.split(",")
+            assert path.startswith("images/")
+            assert verdict in {"keep", "remove"}
+            assert reason in {"", *REASONS}
+
+    def test_its_options_commands_links_and_pictures_are_there(self) -> None:
+        known = {option for name in ("clean", "restore") for each in COMMANDS[name].params for option in each.opts}
+        typed = re.findall(r"`[^`]*`|```.*?```", re.sub(r"`python -m[^`]*`", "", CLEANING), re.DOTALL)
+        assert {word for text in typed for word in re.findall(r"--[a-z-]+", text)} <= known
+        for module in re.findall(r"python -m ([\w.]+)", CLEANING):
+            assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
+        for target in re.findall(r"\]\(([^)#]+)\)", CLEANING):
+            assert target.startswith("http") or (ROOT / "docs" / target).exists(), target
+
+    def test_its_pictures_are_small(self) -> None:
+        for picture in (ROOT / "docs" / "images").glob("cleaning*"):
+            assert picture.stat().st_size < 200_000, picture
+
+
+class NumbersAskedFor(dict[str, Any]):
+    """Evidence of which nothing is known, and that remembers what it was asked for."""
+
+    def __missing__(self, name: str) -> Any:
+        return self.setdefault(name, np.full(1, np.nan, np.float32))

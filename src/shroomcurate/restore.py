@@ -3,7 +3,8 @@
 Reads and writes: ``clean.parquet``, ``verdicts.csv``. Moves: ``removed/<reason>/<Class>/`` -> ``images/<Class>/``.
 Resumes: the verdicts are written first, the table last, so a killed restore is finished by the same command.
 
-A restore is a person's word: ``keep``. The next cleaning does not take the photo out again.
+A restore is a person's word: ``keep``. The next cleaning does not take the photo out again; but it learns nothing from
+it, since who brings back many has not looked at each.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from typing import Any
 from shroomcurate.dataset import Dataset, Receipt, read_receipt, read_table, write_table
 from shroomcurate.errors import NothingMatches
 from shroomcurate.progress import Progress, silent
-from shroomcurate.verdicts import Verdict, append_verdicts, digest, place_photos, read_verdicts
+from shroomcurate.verdicts import RESTORED, Verdict, append_verdicts, digest, place_photos, read_verdicts
 
 TABLE = "clean.parquet"
-_KEEP = Verdict(keep=True, reason=None)
+_KEEP = Verdict(keep=True, reason=None, teaches=False)
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class RestoreSummary:
     classes: dict[str, int]
     missing: list[str]
     still_removed: int
+    overruled: int = 0
+    """Photos among them that a verdict had removed."""
 
 
 def restore(
@@ -72,11 +75,13 @@ def restore(
         file = dataset.require(TABLE)
         rows: list[dict[str, Any]] = read_table(file).to_pylist()
         removed = [row for row in rows if not row["kept"]]
+        if options.class_name is not None and all(row["class"] != options.class_name for row in rows):
+            options = replace(options, class_name=options.class_name.replace(" ", "_"))  # as the species is written
         on_disk = dataset.photos()
         chosen = _choose(removed, options)
         back = {row["path"]: row for row in chosen if row["path"] in on_disk}
         verdicts = read_verdicts(dataset)
-        append_verdicts(dataset, [path for path in back if verdicts.get(path) != _KEEP], _KEEP, note="restore")
+        append_verdicts(dataset, [path for path in back if not _kept(verdicts.get(path))], _KEEP, note=RESTORED)
         place_photos(dataset, dict.fromkeys(back))
         summary = RestoreSummary(
             restored=len(back),
@@ -84,11 +89,16 @@ def restore(
             classes=_count(row["class"] for row in back.values()),
             missing=sorted(row["path"] for row in chosen if row["path"] not in on_disk),
             still_removed=len(removed) - len(back),
+            overruled=sum(path in verdicts and not verdicts[path].keep for path in back),
         )
         if back:
             _rewrite(dataset, rows, back)
         progress(len(back), len(back), "restore")
         return summary
+
+
+def _kept(verdict: Verdict | None) -> bool:
+    return verdict is not None and verdict.keep
 
 
 def _choose(removed: list[dict[str, Any]], options: RestoreOptions) -> list[dict[str, Any]]:

@@ -12,12 +12,13 @@ from rich.markup import escape
 from shroomcurate.dataset import Dataset
 from shroomcurate.progress import Bytes
 from shroomcurate.terminal import Terminal
+from shroomcurate.verdicts import COLUMNS, csv_line
 
 if TYPE_CHECKING:
     from shroomcurate.catalogue.api import ApiOptions, ApiReport
     from shroomcurate.catalogue.fetch import FetchReport
     from shroomcurate.catalogue.ledger import LoadReport
-    from shroomcurate.clean import CleanSummary
+    from shroomcurate.clean import CleanSummary, Suggestion, Trust
     from shroomcurate.demo.score import CleaningScore
     from shroomcurate.download import DownloadPlan, DownloadSummary, RecheckSummary
     from shroomcurate.embed import EmbedSummary
@@ -213,25 +214,68 @@ def clean(terminal: Terminal, summary: CleanSummary, embedded: EmbedSummary, dat
     terminal.table("Judged", ("class", "kept", "removed"), _shortened(rows))
     terminal.counts("Removed", ("reason", "photos"), summary.reasons)
     terminal.table("Left alone", ("class", "because"), _shortened(list(summary.left_alone.items())))
+    terminal.table("The eps of each class (--auto-eps)", ("class", "eps"), _shortened(list(summary.eps.items())))
     terminal.table("Not decodable", ("photo", "because"), _shortened(list(embedded.undecodable.items())))
     moved = "Nothing was moved (--dry-run)." if summary.dry_run else f"{summary.moved_out:,} moved to removed/."
     if summary.moved_back:
         moved += f" {summary.moved_back:,} moved back."
     terminal.say(f"\n{summary.kept:,} photos kept, {summary.removed:,} removed. {moved}")
-    if by_person := summary.decided_by.get("person"):
-        terminal.say(f"{by_person:,} of them as verdicts.csv says, not by rule.")
+    if not embedded.head and embedded.embedder != "classic":
+        terminal.say("There are no weights of ImageNet's head: the evidence and the reasons are of the pixels alone.")
+    for who, what in (("model", "what other photos teach, against DBSCAN's word"), ("person", "verdicts.csv")):
+        if decided := summary.decided_by.get(who):
+            terminal.say(f"Decided by {what}: {decided:,}.")
+    if summary.conflicts:
+        terminal.say(
+            f"Gone because the same photo stands in two classes, of which one is wrong: {summary.conflicts:,}. They "
+            "lie in removed/duplicate; duplicate_of in clean.parquet names the other one. Give the right one a "
+            "verdict: keep."
+        )
+    if summary.without_photo:
+        first = escape(summary.without_photo[0])
+        terminal.warn(f"{len(summary.without_photo):,} verdicts name no photo that is here, the first: {first}")
+    if summary.trust:
+        _trust(terminal, summary.trust)
+    _suggestions(terminal, summary.suggestions, dataset)
     if summary.moved_out and not dataset.foreign:
         command = f"[bold]shroomcurate download {escape(dataset.option)}[/]"
         terminal.say(f"To fill their places from the reserve: {command}, then clean again.")
     terminal.result(summary)
 
 
+def _trust(terminal: Terminal, trust: Trust) -> None:
+    terminal.say(
+        f"How far to trust the model: it gets {trust.agreed:,} of {trust.verdicts:,} verdicts right "
+        f"({trust.agreed / trust.verdicts:.0%}) without knowing the one in question. It would remove "
+        f"{trust.would_remove:,} that you keep, and keep {trust.would_keep:,} that you remove."
+    )
+
+
+def _suggestions(terminal: Terminal, suggestions: Sequence[Suggestion], dataset: Dataset) -> None:
+    rows = [(of.path, f"{of.score:.2f}", (of.reason or "kept").replace("_", " ")) for of in suggestions]
+    terminal.table("A verdict on these would teach most", ("photo", "score (noise above 0.5)", "now"), rows)
+    if suggestions:
+        first = suggestions[0]
+        file = escape(str(dataset.path("verdicts.csv")))
+        terminal.say(
+            "Look at each; one that was removed lies in removed/REASON/CLASS. Then add a line a photo, such as the "
+            f"second or the third of these, to {file} and type the command again:"
+        )
+        for line in (COLUMNS, (first.path, "keep", "", "", ""), (first.path, "remove", first.reason or "", "", "")):
+            terminal.say(f"  [bold]{escape(csv_line(line))}[/]")
+
+
 def restore(terminal: Terminal, summary: RestoreSummary) -> None:
     """Show what came back."""
-    terminal.counts("Restored", ("class", "photos"), summary.classes)
+    terminal.table("Restored", ("class", "photos"), list(summary.classes.items()))
     terminal.say(f"\n{summary.restored:,} photos are back, {summary.still_removed:,} stay removed.")
     if summary.restored:
-        terminal.say("From now on clean keeps them, whatever its options; their lines in verdicts.csv say so.")
+        terminal.say(
+            "From now on clean keeps them, whatever its options: their lines in verdicts.csv, with the note restore, "
+            "say so. To take it back, delete these lines and type clean."
+        )
+    if summary.overruled:
+        terminal.warn(f"Among them are {summary.overruled:,} that verdicts.csv had told to remove.")
     if summary.missing:
         terminal.warn(f"{len(summary.missing):,} photos are no longer under removed/.")
     terminal.result(summary)

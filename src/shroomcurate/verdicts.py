@@ -22,6 +22,9 @@ from shroomcurate.files import move
 FILE = "verdicts.csv"
 COLUMNS = ("path", "verdict", "reason", "note", "when")
 
+#: The note of verdicts that a restore wrote.
+RESTORED = "restore"
+
 #: Why a photo is removed; also the name of its folder under ``removed/``.
 REASONS = (
     "microscopy",
@@ -42,6 +45,8 @@ class Verdict(NamedTuple):
 
     keep: bool
     reason: str | None
+    teaches: bool = True
+    """Whether the noise model learns from it: somebody looked at this photo, it did not come back with many others."""
 
 
 def read_verdicts(dataset: Dataset) -> dict[str, Verdict]:
@@ -62,21 +67,24 @@ def read_verdicts(dataset: Dataset) -> dict[str, Verdict]:
         lines = csv.reader(handle)
         header, *rest = _numbered(file, lines) or [(1, [])]
         if tuple(header[1]) != COLUMNS:
-            raise _damaged(file, 1, "header", f"is not '{','.join(COLUMNS)}'")
+            raise DamagedFile(
+                f"{file}, line 1: is not the header.", f"Put this line above all others: {','.join(COLUMNS)}"
+            )
         for line, fields in rest:
             if not fields:
                 continue
             if len(fields) != len(COLUMNS):
                 raise _damaged(file, line, "line", f"has {len(fields)} fields, not {len(COLUMNS)}")
-            path, verdict, reason, _, _ = fields
+            path, verdict, reason, note, _ = fields
+            reason = reason.strip().replace(" ", "_")  # as tables show it
             if Path(path).is_absolute() or len(Path(path).parts) != 3 or ".." in Path(path).parts:
-                raise _damaged(file, line, "path", f"{path!r} is not images/<Class>/<file>")
+                raise _damaged(file, line, "path", f"{path!r} is not {dataset.images.name}/<Class>/<file>")
             if verdict not in ("keep", "remove"):
                 raise _damaged(file, line, "verdict", f"{verdict!r} is neither 'keep' nor 'remove'")
             if reason and reason not in REASONS:
                 raise _damaged(file, line, "reason", f"{reason!r} is none of: {', '.join(REASONS)}")
             keep = verdict == "keep"
-            verdicts[path] = Verdict(keep, None if keep else reason or "outlier")
+            verdicts[path] = Verdict(keep, None if keep else reason or "outlier", note != RESTORED)
     return dict(sorted(verdicts.items()))
 
 
@@ -93,14 +101,14 @@ def append_verdicts(dataset: Dataset, paths: Iterable[str], verdict: Verdict, no
     file = dataset.path(FILE)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
     before = file.read_bytes()[-1:] if file.exists() else b""
     if not before:
-        lines.writerow(COLUMNS)
+        text.write(csv_line(COLUMNS) + "\n")
     elif before != b"\n":  # somebody's editor left the last line open
         text.write("\n")
     for path in paths:
-        lines.writerow([path, "keep" if verdict.keep else "remove", verdict.reason or "", note, now])
+        word = "keep" if verdict.keep else "remove"
+        text.write(csv_line([path, word, verdict.reason or "", note, now]) + "\n")
     with disk_full_named(file), file.open("ab", buffering=0) as handle:
         end = handle.tell()
         try:
@@ -111,6 +119,13 @@ def append_verdicts(dataset: Dataset, paths: Iterable[str], verdict: Verdict, no
         except OSError:
             handle.truncate(end)
             raise
+
+
+def csv_line(fields: Iterable[str]) -> str:
+    """Return a line of ``verdicts.csv``, quoted where a name asks for it, without its end."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(fields)
+    return text.getvalue()[:-1]
 
 
 def digest(verdicts: Mapping[str, Verdict]) -> str | None:

@@ -12,7 +12,7 @@ from shroomcurate.clean import CleanOptions
 from shroomcurate.cli.app import DATASET, app
 from shroomcurate.dataset import Dataset
 from shroomcurate.download import DownloadOptions
-from shroomcurate.embed import EmbedOptions
+from shroomcurate.embed import EMBEDDERS, EmbedOptions
 from shroomcurate.options import AsJson, DatabaseUrl, DatasetFolder, Images, Quiet, Weights
 from shroomcurate.restore import RestoreOptions
 from shroomcurate.terminal import Terminal, reported
@@ -105,8 +105,18 @@ def clean(
     max_share: Annotated[
         float, typer.Option(help="Leave a class alone of which more than this share would go.")
     ] = CleanOptions.max_share,
+    auto_eps: Annotated[
+        bool, typer.Option("--auto-eps", help="Find eps for each class, at the knee of its k-distance curve.")
+    ] = False,
+    no_learn: Annotated[
+        bool,
+        typer.Option("--no-learn", help="DBSCAN alone: learn nothing from other classes and from verdicts."),
+    ] = False,
+    suggest: Annotated[
+        int, typer.Option(help="Name this many photos whose verdict would teach most.")
+    ] = CleanOptions.suggest,
     embedder: Annotated[
-        str, typer.Option(help="mobilenet_v3_small, or classic, which needs no weights.")
+        str, typer.Option(help=f"{', '.join(EMBEDDERS[:-1])}, or {EMBEDDERS[-1]}, which needs no weights.")
     ] = EmbedOptions.embedder,
     weights: Weights = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge, but write and move nothing.")] = False,
@@ -117,9 +127,10 @@ def clean(
 ) -> None:
     """Move photos that do not belong to their class into removed/, and near-duplicates with them.
 
-    Nothing is deleted: `shroomcurate restore` brings photos back. Another --eps judges all photos anew.
+    Nothing is deleted: `shroomcurate restore` brings photos back. Another --eps judges all photos anew. Verdicts in
+    verdicts.csv count above all, and the next run learns from them.
 
-    Example: `shroomcurate clean --eps 0.3`
+    Example: `shroomcurate clean --eps 0.3 --suggest 50`
     """
     import tempfile
 
@@ -129,7 +140,14 @@ def clean(
     terminal = Terminal(as_json=as_json, quiet=quiet)
     with reported(terminal), terminal.progress() as progress:
         options = CleanOptions(
-            eps=eps, min_samples=min_samples, min_share=min_share, max_share=max_share, dry_run=dry_run
+            eps=eps,
+            auto_eps=auto_eps,
+            min_samples=min_samples,
+            min_share=min_share,
+            max_share=max_share,
+            learn=not no_learn,
+            suggest=suggest,
+            dry_run=dry_run,
         )
         place = Dataset(dataset, images)
         with tempfile.TemporaryDirectory() as scratch:
@@ -159,6 +177,6 @@ def restore(
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     with reported(terminal):
-        options = RestoreOptions(reason, class_name and class_name.replace(" ", "_"), tuple(photo_id or ()))
+        options = RestoreOptions(reason and reason.replace(" ", "_"), class_name, tuple(photo_id or ()))
         summary = restore(Dataset(dataset, images), options)
     show.restore(terminal, summary)
