@@ -130,6 +130,21 @@ def test_a_photo_without_an_embedding_is_named_and_stays(tmp_path: Path) -> None
     assert unselected.exists()
 
 
+def test_what_somebody_else_keeps_in_a_folder_called_removed_stays(tmp_path: Path) -> None:
+    dataset = noisy(tmp_path)
+    theirs = dataset.removed / "2023" / "Boletus_edulis" / "7.jpg"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("x")
+    (dataset.removed / "empty" / "folder").mkdir(parents=True)
+    before = dataset.photos()
+    assert "images/Boletus_edulis/7.jpg" not in before
+    clean(dataset)
+    restore(dataset)
+    assert theirs.read_text() == "x"
+    assert (dataset.removed / "empty" / "folder").is_dir()
+    assert dataset.photos() == before
+
+
 def test_an_embedding_without_a_photo_is_ignored(tmp_path: Path) -> None:
     dataset = noisy(tmp_path)
     (dataset.images / "Boletus_edulis" / "0003.jpg").unlink()

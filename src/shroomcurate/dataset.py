@@ -40,9 +40,11 @@ WRITTEN_BY = {
     "splits.parquet": "train-baseline",
 }
 
-#: Trees under ``removed/`` that no stage looks at: photos that are no longer part of the selection, and ``replaced``
-#: ones, in whose place another photo of the same name was removed.
-NOT_JUDGED = ("unselected", "withdrawn", "replaced")
+#: Why a photo is removed; also the name of its tree under ``removed/``. What else lies there, no stage looks at.
+REASONS = (
+    "microscopy", "scenery", "obstructed", "too_far", "person", "drawing", "screenshot", "blurred", "duplicate",
+    "outlier",
+)  # fmt: skip
 
 
 class Column(NamedTuple):
@@ -121,11 +123,10 @@ class Dataset:
     def photos(self) -> dict[str, Path]:
         """Return every photo on disk, kept or removed: identity -> where it lies, sorted by identity.
 
-        Leaves out the trees named in :data:`NOT_JUDGED`. Hidden files and folders and ``*.partial`` hold no
+        Removed are those in a tree named in :data:`REASONS`. Hidden files and folders and ``*.partial`` hold no
         photos. A file that stands in both places counts once, as kept.
         """
-        removed_trees = sorted(self.removed.iterdir()) if self.removed.is_dir() else []
-        removed_trees = [tree for tree in removed_trees if tree.name not in NOT_JUDGED]
+        removed_trees = [self.removed / reason for reason in sorted(REASONS)]
         found = {path: place for tree in [*removed_trees, self.images] for path, place in self._photos_in(tree)}
         return dict(sorted(found.items()))
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from shroomcurate.dataset import Dataset, file_hash, sync_folder
+from shroomcurate.dataset import REASONS, Dataset, file_hash, sync_folder
 from shroomcurate.errors import DamagedFile, disk_full_named
 from shroomcurate.files import move
 
@@ -24,20 +24,6 @@ COLUMNS = ("path", "verdict", "reason", "note", "when")
 
 #: The note of verdicts that a restore wrote.
 RESTORED = "restore"
-
-#: Why a photo is removed; also the name of its folder under ``removed/``.
-REASONS = (
-    "microscopy",
-    "scenery",
-    "obstructed",
-    "too_far",
-    "person",
-    "drawing",
-    "screenshot",
-    "blurred",
-    "duplicate",
-    "outlier",
-)
 
 
 class Verdict(NamedTuple):
@@ -190,7 +176,8 @@ def _move_aside(dataset: Dataset, path: str, target: Path) -> set[Path]:
 def _drop_empty(removed: Path) -> None:
     if not removed.is_dir():
         return
-    for folder in [*removed.glob("*/*"), *removed.glob("*"), removed]:
+    trees = [removed / reason for reason in REASONS]
+    for folder in [*(folder for tree in trees if tree.is_dir() for folder in tree.iterdir()), *trees, removed]:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 

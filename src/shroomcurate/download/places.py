@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from shroomcurate.dataset import NOT_JUDGED, PARTIAL, Dataset
+from shroomcurate.dataset import PARTIAL, REASONS, Dataset
 from shroomcurate.download.manifest import Photo, Record, identity
 from shroomcurate.errors import disk_full_named
 from shroomcurate.files import move
@@ -32,7 +32,7 @@ def list_places(dataset: Dataset) -> dict[str, int]:
 
     Paths as text, by ``os.scandir``: of a quarter of a million photos, Path objects alone would take 200 MB.
     """
-    removed = [f"removed/{tree.name}" for tree in _entries(dataset.removed) if tree.name not in NOT_JUDGED]
+    removed = [f"removed/{tree.name}" for tree in _entries(dataset.removed) if tree.name in REASONS]
     return {
         f"{tree}/{folder.name}/{file.name}": file.stat().st_size
         for tree in (UNSELECTED, *removed, "images")
