@@ -101,7 +101,8 @@ def test_an_interrupted_command_ends_within_two_seconds_and_says_how_to_go_on(se
     faults = {1001: "ok"} | dict.fromkeys(range(1002, 1013), fault)
     with running(FaultServer(faults)) as server:
         process = command(dataset, server)
-        while (len(server.requests) < 6 or not images(dataset)) and process.poll() is None:
+        first = dataset.images / CLASSES[0] / "1001.jpg"
+        while (len(server.requests) < 6 or not first.exists()) and process.poll() is None:
             time.sleep(0.005)
         pressed = time.monotonic()
         process.send_signal(signal.SIGINT)
