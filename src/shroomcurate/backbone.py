@@ -172,14 +172,11 @@ def find_head(name: str, weights: Path) -> Path | None:
     """
     backbone = BACKBONES[name]
     for known in backbone.known_head_files:
-        if (file := weights.with_name(known)).exists():
-            if not file.is_file() or not _is_whole_hdf5(file):
-                if file == _cached(file.name):  # a killed download, which begins again below
-                    continue
-                raise WeightsMissing(
-                    f"{file} is not a whole HDF5 file of weights.", "Delete it, or put a whole one there."
-                )
+        file = weights.with_name(known)
+        if _is_whole_hdf5(file):
             return file
+        if file.exists() and file != _cached(known):  # there it is a killed download, which begins again below
+            raise WeightsMissing(f"{file} is not a whole HDF5 file of weights.", "Delete it, or put a whole one there.")
     if backbone.keras_head_file is None or weights != _cached(backbone.keras_file):
         return None
     with suppress(WeightsMissing):  # the photos can be described without it
@@ -247,13 +244,12 @@ def build_head(name: str, weights: Path) -> keras.Model:
         The file does not hold this network's weights.
     """
     keras = load_keras()
-    build = getattr(keras.applications, BACKBONES[name].builder)
     title = f"{BACKBONES[name].title} weights with ImageNet's head"
-    whole = build(input_shape=(INPUT_PIXELS, INPUT_PIXELS, 3), weights=None, classes=1000)
+    whole = _build(name, classes=1000)
     try:
         _load(whole, weights, title)
     except WeightsMissing:
-        whole = build(input_shape=(INPUT_PIXELS, INPUT_PIXELS, 3), weights=None, classes=1001)
+        whole = _build(name, classes=1001)
         _load(whole, weights, title)
     pooled = max(i for i, layer in enumerate(whole.layers) if isinstance(layer, keras.layers.GlobalAveragePooling2D))
     inputs = keras.Input((BACKBONES[name].features,))
@@ -275,8 +271,12 @@ def _load(model: keras.Model, weights: Path, title: str) -> None:
 
 def empty_backbone(name: str) -> keras.Model:
     """Return a network without its head, its weights at random."""
-    build = getattr(load_keras().applications, BACKBONES[name].builder)
-    return build(input_shape=(INPUT_PIXELS, INPUT_PIXELS, 3), include_top=False, pooling="avg", weights=None)
+    return _build(name, include_top=False, pooling="avg")
+
+
+def _build(name: str, **options: Any) -> keras.Model:
+    builder = getattr(load_keras().applications, BACKBONES[name].builder)
+    return builder(input_shape=(INPUT_PIXELS, INPUT_PIXELS, 3), weights=None, **options)
 
 
 def load_keras() -> Any:

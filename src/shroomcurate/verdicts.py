@@ -177,7 +177,7 @@ def _drop_empty(removed: Path) -> None:
     if not removed.is_dir():
         return
     trees = [removed / reason for reason in REASONS]
-    for folder in [*(folder for tree in trees if tree.is_dir() for folder in tree.iterdir()), *trees, removed]:
+    for folder in [*(folder for tree in trees for folder in tree.glob("*")), *trees, removed]:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 

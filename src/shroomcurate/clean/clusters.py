@@ -89,8 +89,7 @@ def _clusters(
     if count < 3 * options.min_samples:
         return nothing, f"{count} photos are too few to tell; {3 * options.min_samples} are needed"
     sample = np.sort(np.asarray(order)[:SAMPLE])
-    neighbours = max(options.min_samples, round(options.min_density * len(sample)))
-    labels = _dbscan(vectors, sample, eps, neighbours)
+    labels = _dbscan(vectors, sample, eps, _neighbours(options, len(sample)))
     found, sizes = np.unique(labels[labels >= 0], return_counts=True)
     # The largest first; of equal ones that with the first photo, which is DBSCAN's own order.
     large = [label for size, label in sorted(zip(-sizes, found, strict=True)) if -size >= options.min_share * count]
@@ -103,6 +102,11 @@ def _clusters(
     if outside > options.max_share * count:
         return nothing, f"{outside} of {count} photos lie outside its clusters, more than {options.max_share:.0%}"
     return result, None
+
+
+def _neighbours(options: CleanOptions, photos: int) -> int:
+    """Return how many neighbours, itself included, make one of so many photos the core of a cluster."""
+    return max(options.min_samples, round(options.min_density * photos))
 
 
 def _dbscan(vectors: Vectors, sample: NDArray[np.int64], eps: float, min_samples: int) -> NDArray[np.int64]:
@@ -148,7 +152,7 @@ def knee(vectors: Vectors, options: CleanOptions, order: Sequence[int]) -> float
     import numpy as np
 
     sample = vectors[np.sort(np.asarray(order)[:SAMPLE])]
-    k = max(options.min_samples, round(options.min_density * len(sample))) - 1
+    k = _neighbours(options, len(sample)) - 1
     if len(sample) <= k + 2:
         return options.eps
     likeness = sample @ sample.T
