@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -20,6 +22,9 @@ from PIL import Image, ImageFilter
 from shroomcurate.catalogue.server import connect
 from shroomcurate.dataset import Dataset, Receipt, make_table, write_table
 from shroomcurate.select import SCHEMA as SELECTION
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 # The first example of a test may pay for importing SciPy or Arrow; how long an example takes decides nothing here.
 settings.register_profile("shroomcurate", deadline=None)
@@ -40,11 +45,15 @@ def small_file_system(parent: Path, megabytes: int) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
+CHROMIUM = shutil.which("chromium")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not SHARED.is_dir():
-        for item in items:
-            if item.get_closest_marker("shared"):
-                item.add_marker(pytest.mark.skip(reason="needs ../shared"))
+    for item in items:
+        if item.get_closest_marker("shared") and not SHARED.is_dir():
+            item.add_marker(pytest.mark.skip(reason="needs ../shared"))
+        if item.get_closest_marker("browser") and CHROMIUM is None:
+            item.add_marker(pytest.mark.skip(reason="needs chromium"))
 
 
 @pytest.fixture(scope="session")
@@ -167,3 +176,30 @@ def rows_of(database_url: str) -> Callable[..., list[dict[str, object]]]:
         return rows
 
     return run
+
+
+@pytest.fixture(scope="module")  # while it is open, an event loop runs in this thread: not for the whole session
+def browser() -> Iterator[Browser]:
+    """Debian's chromium without a screen. Tests that use it are marked `browser`."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A new page. Afterwards: no request left the machine, and no script failed."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    asked: list[str] = []
+    failed: list[str] = []
+    context.on("request", lambda request: asked.append(request.url))
+    context.on("weberror", lambda error: failed.append(str(error.error)))
+    yield page
+    context.close()
+    here = ("http://127.0.0.1:", "http://localhost:", "file://", "data:", "blob:", "about:")
+    assert not [url for url in asked if not url.startswith(here)]
+    assert not failed
