@@ -62,7 +62,7 @@ def answer(dataset: Dataset, paths: Sequence[str], kinds: dict[str, str]) -> Non
     """Store what a person who knows the truth says of these photos."""
     for kind in sorted({kinds[path] for path in paths}):
         verdict = Verdict(True, None) if kind == OK else Verdict(False, REASON_OF.get(kind, "outlier"))
-        append_verdicts(dataset, [path for path in paths if kinds[path] == kind], verdict, note="truth")
+        append_verdicts(dataset, {path: verdict for path in paths if kinds[path] == kind}, note="truth")
 
 
 def verdict_curve(

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ from shroomcurate.dataset import Dataset, Receipt, make_table, write_table
 from shroomcurate.select import SCHEMA as SELECTION
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 # The first example of a test may pay for importing SciPy or Arrow; how long an example takes decides nothing here.
 settings.register_profile("shroomcurate", deadline=None)
@@ -41,8 +41,10 @@ def small_file_system(parent: Path, megabytes: int) -> Iterator[Path]:
     mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("may not mount a file system")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 CHROMIUM = shutil.which("chromium")
@@ -136,11 +138,11 @@ def photographed(selected: Callable[..., Dataset]) -> Callable[..., Dataset]:
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server to test on: SHROOMCURATE_TEST_DATABASE_URL, or an embedded one of this test process."""
     named = os.environ.get("SHROOMCURATE_TEST_DATABASE_URL")
-    if named:
-        yield named
-        return
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHROOMCURATE_HOME", str(tmp_path_factory.mktemp("home")))
+        if named:
+            yield named
+            return
         with connect(None, "tests") as engine:
             yield engine.url.render_as_string(hide_password=False).replace("+psycopg", "")
 
@@ -191,15 +193,32 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A new page. Afterwards: no request left the machine, and no script failed."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    """A new page in a wide window, see :func:`watched`."""
+    with watched(browser, viewport={"width": 1280, "height": 800}) as page:
+        yield page
+
+
+@contextmanager
+def watched(browser: Browser, **options: Any) -> Iterator[Page]:
+    """Give a new page. Afterwards: no request left the machine, no script failed, none was refused by the page's rules.
+
+    What does not load is for a test to judge: some of them end the server on purpose.
+    """
+    context = browser.new_context(**options)
     page = context.new_page()
     asked: list[str] = []
     failed: list[str] = []
     context.on("request", lambda request: asked.append(request.url))
     context.on("weberror", lambda error: failed.append(str(error.error)))
+    context.on("console", lambda message: failed.extend(_complaints(message)))
     yield page
     context.close()
     here = ("http://127.0.0.1:", "http://localhost:", "file://", "data:", "blob:", "about:")
     assert not [url for url in asked if not url.startswith(here)]
     assert not failed
+
+
+def _complaints(message: ConsoleMessage) -> list[str]:
+    # The tests of the map read its canvas again and again, which the page does not.
+    expected = message.text.startswith(("Failed to load resource", "Canvas2D: Multiple readback"))
+    return [message.text] if message.type in ("error", "warning") and not expected else []

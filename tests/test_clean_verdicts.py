@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shroomcurate.clean.judge import SUGGESTED_ALIKE
 from shroomcurate.clean.tables import Photographs
+from shroomcurate.vectors import ALIKE
 from shroomcurate.verdicts import Verdict
 from tests.cleaning import (
     CLASSES,
@@ -127,14 +127,14 @@ def test_suggestions_are_the_most_doubtful_without_a_verdict_and_none_are_alike(
         place = {path: number for number, path in enumerate(photographs.paths)}
         vectors = unit(photographs.vectors[[place[path] for path in named]])
         likeness = vectors @ vectors.T - np.eye(len(named))
-        assert (likeness < SUGGESTED_ALIKE).all()
+        assert (likeness < ALIKE).all()
         if wanted == 10:
             assert len(named) == 10
             # Whoever is more doubtful than the last and was passed over is like one who was named.
             for path, each in photo.items():
                 if path in said or path in named or abs(each.score - 0.5) >= doubts[-1]:
                     continue
-                assert (unit(photographs.vectors[[place[path]]]) @ vectors.T).max() >= SUGGESTED_ALIKE - 1e-6
+                assert (unit(photographs.vectors[[place[path]]]) @ vectors.T).max() >= ALIKE - 1e-6
 
 
 def test_a_copy_of_a_photo_that_stays_is_not_suggested() -> None:

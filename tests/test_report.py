@@ -381,7 +381,7 @@ def test_figures_measured_before_the_last_cleaning_say_so_at_the_section_and_at_
 
 
 def test_what_rests_on_an_outdated_cleaning_is_outdated_too(whole: Dataset) -> None:
-    verdicts.append_verdicts(whole, ["images/Boletus_edulis/2001.jpg"], verdicts.Verdict(False, "blurred"))
+    verdicts.append_verdicts(whole, {"images/Boletus_edulis/2001.jpg": verdicts.Verdict(False, "blurred")})
     report(whole)
     text = Page(whole).text
     assert text.count("Out of date: made before the last verdict. Type shroomcurate clean again") == 3

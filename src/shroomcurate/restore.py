@@ -17,7 +17,7 @@ from typing import Any
 from shroomcurate.dataset import Dataset, Receipt, read_receipt, read_table, write_table
 from shroomcurate.errors import NothingMatches
 from shroomcurate.progress import Progress, silent
-from shroomcurate.verdicts import RESTORED, Verdict, append_verdicts, digest, place_photos, read_verdicts
+from shroomcurate.verdicts import Verdict, append_verdicts, digest, place_photos, read_verdicts
 
 TABLE = "clean.parquet"
 _KEEP = Verdict(keep=True, reason=None, teaches=False)
@@ -81,7 +81,7 @@ def restore(
         chosen = _choose(removed, options)
         back = {row["path"]: row for row in chosen if row["path"] in on_disk}
         verdicts = read_verdicts(dataset)
-        append_verdicts(dataset, [path for path in back if not _kept(verdicts.get(path))], _KEEP, note=RESTORED)
+        append_verdicts(dataset, {path: _KEEP for path in back if not _kept(verdicts.get(path))})
         place_photos(dataset, dict.fromkeys(back))
         summary = RestoreSummary(
             restored=len(back),

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from shroomcurate.dataset import PARTIAL, Dataset, sync_folder
+from shroomcurate.dataset import Dataset, sync_folder
 from shroomcurate.errors import DamagedFile, disk_full_named
+from shroomcurate.tree import PARTIAL
 
 METRICS = "metrics.json"
 

@@ -1,26 +1,38 @@
 """What a person decided about photos, and putting files where a decision says.
 
-Shared by cleaning and restoring. ``verdicts.csv`` is append-only; the last line about a photo counts.
+Shared by reviewing, cleaning and restoring. ``verdicts.csv`` is append-only; the last line about a photo counts.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import fcntl
 import hashlib
 import io
 import json
 import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from shroomcurate.dataset import REASONS, Dataset, file_hash, sync_folder
-from shroomcurate.errors import DamagedFile, disk_full_named
+from shroomcurate.dataset import Dataset, file_hash, sync_folder
+from shroomcurate.errors import BadOption, DamagedFile, disk_full_named
 from shroomcurate.files import move
+from shroomcurate.tree import REASONS
 
 FILE = "verdicts.csv"
 COLUMNS = ("path", "verdict", "reason", "note", "when")
+
+#: The word that takes a verdict back: the photo is judged by the rules again.
+WITHDRAWN = "none"
+
+WORDS = ("keep", "remove", WITHDRAWN)
+
+#: Bytes of a line at most: a path has 4096, and quotes in it are doubled.
+_LONGEST = 1 << 16
 
 #: The note of verdicts that a restore wrote.
 RESTORED = "restore"
@@ -38,7 +50,8 @@ class Verdict(NamedTuple):
 def read_verdicts(dataset: Dataset) -> dict[str, Verdict]:
     """Return the verdict that counts for each photo: path -> verdict, sorted by path.
 
-    A removal without a reason is an ``outlier``.
+    A removal without a reason is an ``outlier``. A photo whose last verdict is ``none`` has no verdict. A last line
+    that a killed process has only begun was never promised to anybody, and is none.
 
     Raises
     ------
@@ -48,70 +61,127 @@ def read_verdicts(dataset: Dataset) -> dict[str, Verdict]:
     file = dataset.path(FILE)
     if not file.exists():
         return {}
-    verdicts: dict[str, Verdict] = {}
+    verdicts: dict[str, Verdict | None] = {}
+    header, *rest = _numbered(file) or [(1, list(COLUMNS))]
+    if tuple(header[1]) != COLUMNS:
+        raise DamagedFile(f"{file}, line 1: is not the header.", f"Put this line above all others: {','.join(COLUMNS)}")
+    for line, fields in rest:
+        if not fields:
+            continue
+        if len(fields) != len(COLUMNS):
+            raise _damaged(file, line, "line", f"has {len(fields)} fields, not {len(COLUMNS)}")
+        path, verdict, reason, note, _ = fields
+        reason = reason.strip().replace(" ", "_")  # as tables show it
+        parts = path.split("/")
+        if len(parts) != 3 or not {"", ".", ".."}.isdisjoint(parts):
+            raise _damaged(file, line, "path", f"{path!r} is not {dataset.images.name}/<Class>/<file>")
+        if verdict not in WORDS:
+            raise _damaged(file, line, "verdict", f"{verdict!r} is none of: {', '.join(WORDS)}")
+        if reason and reason not in REASONS:
+            raise _damaged(file, line, "reason", f"{reason!r} is none of: {', '.join(REASONS)}")
+        keep = verdict == "keep"
+        known = Verdict(keep, None if keep else reason or "outlier", note != RESTORED)
+        verdicts[path] = None if verdict == WITHDRAWN else known
+    return {path: verdict for path, verdict in sorted(verdicts.items()) if verdict is not None}
+
+
+def _numbered(file: Path) -> list[tuple[int, list[str]]]:
+    """Return the fields of each line, with its number in the file."""
     with file.open(encoding="utf-8-sig", errors="replace", newline="") as handle:
-        lines = csv.reader(handle)
-        header, *rest = _numbered(file, lines) or [(1, [])]
-        if tuple(header[1]) != COLUMNS:
-            raise DamagedFile(
-                f"{file}, line 1: is not the header.", f"Put this line above all others: {','.join(COLUMNS)}"
-            )
-        for line, fields in rest:
-            if not fields:
-                continue
-            if len(fields) != len(COLUMNS):
-                raise _damaged(file, line, "line", f"has {len(fields)} fields, not {len(COLUMNS)}")
-            path, verdict, reason, note, _ = fields
-            reason = reason.strip().replace(" ", "_")  # as tables show it
-            if Path(path).is_absolute() or len(Path(path).parts) != 3 or ".." in Path(path).parts:
-                raise _damaged(file, line, "path", f"{path!r} is not {dataset.images.name}/<Class>/<file>")
-            if verdict not in ("keep", "remove"):
-                raise _damaged(file, line, "verdict", f"{verdict!r} is neither 'keep' nor 'remove'")
-            if reason and reason not in REASONS:
-                raise _damaged(file, line, "reason", f"{reason!r} is none of: {', '.join(REASONS)}")
-            keep = verdict == "keep"
-            verdicts[path] = Verdict(keep, None if keep else reason or "outlier", note != RESTORED)
-    return dict(sorted(verdicts.items()))
-
-
-def _numbered(file: Path, lines: Any) -> list[tuple[int, list[str]]]:
-    """Return the lines of a CSV reader, each with its number in the file."""
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_SH)  # or lines would be seen that are half written
+        text = handle.read()
+    last = text.rfind("\n") + 1
+    lines = csv.reader(io.StringIO(text[:last] if _is_begun(text[last:], is_first=last == 0) else text, newline=""))
     try:
         return [(lines.line_num, fields) for fields in lines]
     except csv.Error as error:
         raise _damaged(file, lines.line_num, "line", f"is no CSV: {error}") from error
 
 
-def append_verdicts(dataset: Dataset, paths: Iterable[str], verdict: Verdict, note: str = "") -> None:
-    """Add a verdict on each of these photos to ``verdicts.csv``, durably and all at once."""
+def _is_begun(line: str, *, is_first: bool) -> bool:
+    """Return whether a last line without its end is one that a killed process was writing, not one of a person."""
+    if is_first:
+        return line != "" and csv_line(COLUMNS).startswith(line)
+    try:
+        fields = next(csv.reader([line]), [])
+    except csv.Error:
+        return False
+    word = fields[1] if len(fields) > 1 else ""
+    return 0 < len(fields) < len(COLUMNS) and any(each.startswith(word) for each in WORDS)
+
+
+def append_verdicts(dataset: Dataset, verdicts: Mapping[str, Verdict | None], note: str = "") -> tuple[int, int]:
+    """Add a verdict on each of these photos to ``verdicts.csv``, durably and all at once; None takes one back.
+
+    Several processes may do so at the same time: none writes into another's lines.
+
+    Returns
+    -------
+    tuple
+        The file's size in bytes before and after.
+
+    Raises
+    ------
+    BadOption
+        A path is not UTF-8; no verdict is written.
+    DiskFull
+        No room; the file is as before.
+    """
     file = dataset.path(FILE)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    text = io.StringIO()
-    before = file.read_bytes()[-1:] if file.exists() else b""
-    if not before:
-        text.write(csv_line(COLUMNS) + "\n")
-    elif before != b"\n":  # somebody's editor left the last line open
-        text.write("\n")
-    for path in paths:
-        word = "keep" if verdict.keep else "remove"
-        text.write(csv_line([path, word, verdict.reason or "", note, now]) + "\n")
-    with disk_full_named(file), file.open("ab", buffering=0) as handle:
-        end = handle.tell()
+    lines = [csv_line([path, *_as_fields(verdict, note), now]) for path, verdict in verdicts.items()]
+    try:
+        content = "".join(f"{line}\n" for line in lines).encode()
+    except UnicodeEncodeError as error:
+        raise BadOption(
+            "A verdict on a photo whose name is not UTF-8 cannot be written down.", "Give the file another name."
+        ) from error
+    with disk_full_named(file), file.open("a+b", buffering=0) as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        before = handle.seek(0, os.SEEK_END)
+        start, opening = _opening(handle, before)
         try:
-            content = text.getvalue().encode()
-            while content:
-                content = content[handle.write(content) or 0 :]
-            os.fsync(handle.fileno())
+            handle.truncate(start)
+            _write_all(handle, opening + content)
         except OSError:
-            handle.truncate(end)
+            handle.truncate(start)
             raise
+        if before == 0:
+            sync_folder(file.parent)
+        return before, handle.tell()
+
+
+def _opening(handle: FileIO, size: int) -> tuple[int, bytes]:
+    """Return where in ``verdicts.csv`` new lines begin, and what goes before them."""
+    handle.seek(max(0, size - _LONGEST))
+    last = handle.read().rpartition(b"\n")[2]
+    is_begun = _is_begun(last.decode(errors="replace"), is_first=len(last) == size)
+    start = size - len(last) if is_begun else size
+    if start == 0:
+        return 0, f"{csv_line(COLUMNS)}\n".encode()
+    return start, b"\n" if last and start == size else b""  # somebody's editor left the last line open
+
+
+def _write_all(handle: FileIO, content: bytes) -> None:
+    while content:
+        content = content[handle.write(content) or 0 :]
+    os.fsync(handle.fileno())
+
+
+def _as_fields(verdict: Verdict | None, note: str) -> tuple[str, str, str]:
+    """Return verdict, reason and note as they stand in the file."""
+    if verdict is None:
+        return WITHDRAWN, "", note
+    word = "keep" if verdict.keep else "remove"
+    return word, verdict.reason or "", note if verdict.teaches else RESTORED
 
 
 def csv_line(fields: Iterable[str]) -> str:
     """Return a line of ``verdicts.csv``, quoted where a name asks for it, without its end."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(fields)
-    return text.getvalue()[:-1]
+    csv.writer(text, lineterminator="\r\n").writerow(fields)  # both of which it then quotes in a name
+    return text.getvalue()[:-2]
 
 
 def digest(verdicts: Mapping[str, Verdict]) -> str | None:

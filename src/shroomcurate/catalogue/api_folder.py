@@ -17,8 +17,9 @@ from pathlib import Path
 
 from shroomcurate.catalogue.api_rows import Row, dump_text
 from shroomcurate.catalogue.dumps import TABLES
-from shroomcurate.dataset import PARTIAL, sync_folder, write_bytes
+from shroomcurate.dataset import sync_folder, write_bytes
 from shroomcurate.errors import BadOption, NotWritable
+from shroomcurate.tree import PARTIAL
 
 #: Lies in each dump that was made here; comes first and goes last.
 MARKER = "made-by-load-api"

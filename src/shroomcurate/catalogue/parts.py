@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from shroomcurate.catalogue.remote import Halted, Patience, Remote, read_range
-from shroomcurate.dataset import PARTIAL, sync_folder, write_bytes
+from shroomcurate.dataset import sync_folder, write_bytes
 from shroomcurate.errors import disk_full_named
 from shroomcurate.progress import Bytes, Progress
+from shroomcurate.tree import PARTIAL
 
 if TYPE_CHECKING:
     import httpx

@@ -14,7 +14,7 @@ from shroomcurate.clean.reasons import NO_REASON, reasons
 from shroomcurate.clean.tables import Photographs
 from shroomcurate.duplicates import duplicate_groups
 from shroomcurate.progress import Progress
-from shroomcurate.vectors import unit_length
+from shroomcurate.vectors import first_unlike, unit_length
 from shroomcurate.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 #: Share of a clump's photos that one observation or observer holds when it is a series.
 SERIES_SHARE = 0.5
-
-#: Suggested photos are less alike than this cosine, so that no two verdicts teach the same.
-SUGGESTED_ALIKE = 0.9
 
 
 def _class_of(path: str) -> str:
@@ -277,14 +274,8 @@ def _suggest(photos: Sequence[Photo], photographs: Photographs, wanted: int) -> 
     asked = [
         number for number, photo in enumerate(photos) if photo.decided_by != "person" and photo.reason != "duplicate"
     ]
-    asked.sort(key=lambda number: (abs(photos[number].score - 0.5), photos[number].path))
-    chosen: list[int] = []
-    vectors = np.empty((0, photographs.vectors.shape[1]), np.float32)
-    for number in asked if wanted else ():
-        vector = unit_length(photographs.vectors[number : number + 1])
-        if (vectors @ vector[0] < SUGGESTED_ALIKE).all():
-            chosen.append(number)
-            vectors = np.concatenate([vectors, vector])
-        if len(chosen) == wanted:
-            break
+    # As the table holds them, so that who reads it comes to the same order.
+    stored = np.array([photo.score for photo in photos], np.float32).astype(float)
+    asked.sort(key=lambda number: (abs(stored[number] - 0.5), photos[number].path))
+    chosen = [asked[place] for place in first_unlike((photographs.vectors[number] for number in asked), wanted)]
     return [Suggestion(photos[number].path, photos[number].score, photos[number].reason) for number in chosen]

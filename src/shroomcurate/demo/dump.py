@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shroomcurate import __version__
-from shroomcurate.dataset import PARTIAL
 from shroomcurate.demo.decoys import DECOYS, paint_decoy
 from shroomcurate.demo.paint import paint_mushroom
 from shroomcurate.demo.plan import DemoOptions, Observation, Observer, Photo, Plan, make_plan
 from shroomcurate.demo.species import SPECIES, Taxon
 from shroomcurate.errors import BadOption, disk_full_named
 from shroomcurate.progress import Progress, silent
+from shroomcurate.tree import PARTIAL
 
 if TYPE_CHECKING:
     from PIL.Image import Image

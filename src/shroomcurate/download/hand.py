@@ -22,9 +22,9 @@ from shroomcurate.download.journal import Journal
 from shroomcurate.download.manifest import Photo, Record
 from shroomcurate.download.places import Unplaced, home, judged, sweep_partials
 from shroomcurate.errors import DiskFull
+from shroomcurate.processes import own_command, own_environment
 
-#: With -P: what lies in the folder where somebody types the command is none of its modules.
-COMMAND = (sys.executable, "-P", "-c", "from shroomcurate.download.hand import main; main()")
+COMMAND = own_command("shroomcurate.download.hand")
 PATIENCE = 120.0  # seconds for a batch: a decoder that never ends is ended
 
 #: How the photos ended; what a full disk says and what to do; or what else went wrong that is not the photos' fault.
@@ -55,15 +55,13 @@ class Hand:
 
     def start(self) -> None:
         """Start it, or start it again."""
-        ours = str(Path(__file__).resolve().parents[2])  # found by way of the working folder, perhaps
-        found = os.pathsep.join([*(path for path in sys.path if path), ours])
         self.process = subprocess.Popen(  # noqa: S603 (our own module)
             self.arguments,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pipesize=2**20,  # a whole batch, where the system grants it
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": found},
+            env=own_environment(),
         )
 
     def settle(self, jobs: Sequence[Job]) -> list[Record | DiskFull]:

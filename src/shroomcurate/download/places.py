@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from shroomcurate.dataset import PARTIAL, REASONS, Dataset
+from shroomcurate.dataset import Dataset
 from shroomcurate.download.manifest import Photo, Record, identity
 from shroomcurate.errors import disk_full_named
 from shroomcurate.files import move
 from shroomcurate.photos import NotAPhoto, check_photo
+from shroomcurate.tree import PARTIAL, REASONS, class_files
 
 UNSELECTED = "unselected"
 WITHDRAWN = "withdrawn"
@@ -32,22 +33,12 @@ def list_places(dataset: Dataset) -> dict[str, int]:
 
     Paths as text, by ``os.scandir``: of a quarter of a million photos, Path objects alone would take 200 MB.
     """
-    removed = [f"removed/{tree.name}" for tree in _entries(dataset.removed) if tree.name in REASONS]
+    removed = [f"removed/{reason}" for reason in sorted(REASONS)]
     return {
-        f"{tree}/{folder.name}/{file.name}": file.stat().st_size
+        f"{tree}/{class_name}/{file.name}": file.stat().st_size
         for tree in (UNSELECTED, *removed, "images")
-        for folder in _entries(dataset.root / tree)
-        for file in _entries(dataset.root / tree / folder.name)
-        if file.is_file() and not file.name.endswith(PARTIAL)
+        for class_name, file in class_files(dataset.root / tree)
     }
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Return what is in a folder, by name; nothing hidden, and nothing when it is none."""
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
 
 
 def by_id(places: Iterable[str]) -> dict[int, str]:
