@@ -4,169 +4,50 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import re
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from shroomcurate import clean, verdicts
-from shroomcurate.dataset import Dataset, Receipt, file_hash, make_table, read_table, write_table
-from shroomcurate.download import SCHEMA as DOWNLOADS
+from shroomcurate import verdicts
+from shroomcurate.dataset import Dataset, Receipt, make_table, read_table, write_table
 from shroomcurate.errors import BadOption, DamagedFile, StageMissing
-from shroomcurate.report import REASONS, ReportOptions, _spread, report
-from shroomcurate.report_facts import LICENCES, as_words
+from shroomcurate.licences import DEEDS, LICENCES
+from shroomcurate.report import ReportOptions, report
+from shroomcurate.report.removed import spread
+from shroomcurate.report.sections import as_words
 from shroomcurate.safety import SAFETY_NOTICE
 from shroomcurate.select import LICENSES
 from shroomcurate.select import SCHEMA as SELECTION
-from shroomcurate.split import split
 from tests.conftest import jpeg, selection_rows
-
-CLASSES = ["Amanita_muscaria", "Boletus_edulis"]
-HOSTILE = "\"><script>alert('x')</script><img src=http://evil.example/a.png onerror=y>"
-
-
-def add_downloads(dataset: Dataset) -> None:
-    """Write downloads.parquet as `download` would for the photos on disk, one wanted photo gone."""
-    rows: list[dict[str, Any]] = []
-    for path, place in dataset.photos().items():
-        facts = {"status": "ok", "path": path, "bytes": place.stat().st_size, "sha256": file_hash(place)}
-        rows.append({"photo_id": int(place.stem), "class": place.parent.name, "role": "wanted", "attempts": 1, **facts})
-    rows.append({"photo_id": 9, "class": CLASSES[0], "role": "reserve", "status": "gone", "attempts": 1})
-    selection = dataset.path("selection.parquet")
-    receipt = Receipt("download", {"size": "medium"}, {selection.name: file_hash(selection)})
-    write_table(dataset.path("downloads.parquet"), make_table(DOWNLOADS, rows), receipt)
-
-
-def add_clean(dataset: Dataset, reasons: dict[str, str]) -> None:
-    """Write clean.parquet and move the photos whose number is in `reasons`, as `clean` would."""
-    rows = []
-    for number, (path, place) in enumerate(dataset.photos().items()):
-        reason = reasons.get(place.stem)
-        score = 0.9 if reason else number / 100
-        stem = int(place.stem) if place.stem.isdecimal() else None
-        judged = {"kept": reason is None, "reason": reason, "decided_by": "rule", "cluster": 0, "distance": 0.1}
-        rows.append({"path": path, "photo_id": stem, "class": place.parent.name, "score": score, **judged})
-        target = dataset.locate(path, reason)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        place.rename(target)
-    inputs = {name: file_hash(dataset.path(name)) for name in ["selection.parquet"] if dataset.path(name).exists()}
-    receipt = Receipt("clean", {"eps": 0.3, "verdicts": None}, inputs)
-    write_table(dataset.path("clean.parquet"), make_table(clean.SCHEMA, rows), receipt)
-
-
-def metrics_of(classes: list[str], **more: Any) -> dict[str, Any]:
-    """A run's metrics.json as training writes it."""
-    n = len(classes)
-    matrix = [[8 if i == j else int(j == (i + 1) % n) for j in range(n)] for i in range(n)]
-    gain = {"difference": 0.021, "low": -0.004, "high": 0.05}
-    bins = [{"above": 0.8, "up_to": 1.0, "photos": 9 * n, "confidence": 0.9, "accuracy": 0.85}]
-    bins.append({"above": 0.0, "up_to": 0.2, "photos": 0, "confidence": None, "accuracy": None})
-    return {
-        "mode": "probe",
-        "seed": 0,
-        "classes": classes,
-        "top1": 0.875,
-        "top5": 0.991,
-        "macro_f1": 0.861,
-        "per_class": {name: {"precision": 0.9, "recall": 0.8, "f1": 0.85, "photos": 9} for name in classes},
-        "confusion": matrix,
-        "most_confused": [{"classes": [classes[0], classes[1]], "mistakes": 2, "share": 0.11}],
-        "ece": 0.05,
-        "ece_calibrated": 0.03,
-        "temperature": 1.4,
-        "reliability": bins,
-        "reliability_calibrated": bins,
-        "by_observation": {"observations": 12, "top1": 0.9},
-        "raw_vs_clean": {
-            "model": "probe",
-            "train_photos": {"raw": 50, "clean": 44},
-            "raw": {"top1": 0.85, "macro_f1": 0.84},
-            "clean": {"top1": 0.875, "macro_f1": 0.861},
-            "difference": {"top1": gain, "macro_f1": gain},
-        },
-        **more,
-    }
-
-
-def add_run(dataset: Dataset, metrics: dict[str, Any], name: str = "probe-1") -> Path:
-    folder = dataset.path("runs") / name
-    folder.mkdir(parents=True)
-    (folder / "metrics.json").write_text(json.dumps(metrics))
-    return folder
+from tests.reported import CLASSES, HOSTILE, Page, add_clean, add_downloads, add_run, make_whole, metrics_of
 
 
 @pytest.fixture
 def whole(photographed: Callable[..., Dataset]) -> Dataset:
-    """A dataset on which every stage has run."""
-    dataset = photographed(CLASSES, wanted=12, reserve=3)
-    dataset.path("selection.csv").write_text("photo_id\n")
-    add_downloads(dataset)
-    add_clean(dataset, {"1001": "drawing", "1002": "outlier", "2003": "drawing"})
-    split(dataset)
-    inputs = {name: file_hash(dataset.path(name)) for name in ("splits.parquet", "clean.parquet")}
-    add_run(dataset, metrics_of(CLASSES, inputs=inputs))
-    return dataset
+    return make_whole(photographed)
 
 
-class Page(HTMLParser):
-    """What a browser would see: tags with attributes, words, headings, and every address it would go to."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.words = ""
-        self.source = dataset.path("report.html").read_text(encoding="utf-8")
-        self.feed(self.source)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_data(self, data: str) -> None:
-        self.words += data
-
-    def handle_endtag(self, tag: str) -> None:
-        self.words += "" if tag in ("a", "bdi", "code", "i") else " "
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", self.words.replace("\u202f", " "))
-
-    def fetched(self) -> list[str]:
-        """Addresses that a browser would fetch by itself: anything but data and links that a person clicks."""
-        found = []
-        for tag, attributes in self.tags:
-            for name in ("src", "srcset", "href", "xlink:href", "data", "poster", "action", "background", "ping"):
-                value = attributes.get(name)
-                if value is not None and not value.startswith("data:") and (tag, name) != ("a", "href"):
-                    found.append(f"<{tag} {name}={value}>")
-            found += re.findall(r"url\([^)]*\)|@import[^;]*", attributes.get("style", ""))
-        styles = re.findall(r"<style>(.*?)</style>", self.source, re.DOTALL)
-        return found + re.findall(r"url\([^)]*\)|@import[^;]*", "".join(styles))
-
-    def images(self) -> list[dict[str, str]]:
-        return [attributes for tag, attributes in self.tags if tag == "img"]
-
-
-def test_the_page_fetches_nothing_runs_nothing_and_links_only_to_inaturalist(whole: Dataset) -> None:
+def test_the_page_fetches_nothing_runs_nothing_and_links_only_to_inaturalist_and_to_licences(whole: Dataset) -> None:
     summary = report(whole)
     page = Page(whole)
     assert page.fetched() == []
     assert not {"script", "link", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in page.tags}
     links = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
     ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
-    assert all(link.startswith("https://www.inaturalist.org/") or link[1:] in ids for link in links)
+    (saved,) = [attributes for tag, attributes in page.tags if "download" in attributes]
+    links.remove(saved["href"])
+    known = ("https://www.inaturalist.org/", "https://creativecommons.org/")
+    assert all(link.startswith(known) or link[1:] in ids for link in links)
     assert "https://www.inaturalist.org/photos/1001" in links
     assert summary.missing == {}
     assert summary.bytes == whole.path("report.html").stat().st_size
@@ -192,6 +73,16 @@ def test_the_figures_on_the_page_are_those_of_the_tables(whole: Dataset) -> None
     assert "The 21 photos kept are the work of 5 photographers. 100.0 % of them may be used commercially" in text
     assert "+2.1 %" in text
     assert "−0.4 % to +5.0 %" in text
+
+
+def test_what_became_of_each_photo_asked_for_is_counted(photographed: Callable[..., Dataset]) -> None:
+    dataset = photographed(CLASSES, wanted=3, reserve=1)
+    add_downloads(dataset)
+    report(dataset)
+    text = Page(dataset).text
+    assert "7 photos were asked for." in text
+    assert "ok on disk, and it decodes to the last byte 6 85.7 %" in text
+    assert "or taken out by download --recheck 1 14.3 %" in text
 
 
 def test_every_thumbnail_carries_its_credit_and_its_photo_without_metadata(whole: Dataset) -> None:
@@ -237,7 +128,9 @@ def test_hostile_names_and_credits_are_words_not_markup(selected: Callable[..., 
     assert {picture["title"] for picture in page.images()} == {HOSTILE}
     assert HOSTILE in page.words
     links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
-    assert all(link.startswith(("#", "https://www.inaturalist.org/")) for link in links)
+    assert all(
+        link.startswith(("#", "https://www.inaturalist.org/", "data:application/gzip;base64,")) for link in links
+    )
 
 
 def test_the_same_dataset_gives_the_same_bytes_wherever_it_lies(whole: Dataset, tmp_path: Path) -> None:
@@ -346,9 +239,11 @@ def test_few_classes_get_a_table_of_confusions_and_many_a_picture_with_the_worst
     add_run(dataset, metrics_of([f"Class_{i:03}" for i in range(100)]))
     report(dataset)
     tags = Page(dataset).tags
-    assert (
-        len([1 for tag, attributes in tags if tag == "rect" and attributes.get("class") in ("right", "wrong")]) == 200
-    )
+    squares = [
+        attributes["d"] for tag, attributes in tags if tag == "path" and attributes["class"][:5] in ("right", "wrong")
+    ]
+    assert sum(path.count("M") for path in squares) == 200
+    assert "Class 003: 8 of 9 right; taken for Class 004 1" in Page(dataset).text
     assert not [1 for tag, attributes in tags if tag == "table" and "confusion" in attributes.get("class", "")]
     assert "Class 000 and Class 001" in Page(dataset).text
     shutil.rmtree(dataset.path("runs"))
@@ -384,7 +279,7 @@ def test_what_rests_on_an_outdated_cleaning_is_outdated_too(whole: Dataset) -> N
     verdicts.append_verdicts(whole, {"images/Boletus_edulis/2001.jpg": verdicts.Verdict(False, "blurred")})
     report(whole)
     text = Page(whole).text
-    assert text.count("Out of date: made before the last verdict. Type shroomcurate clean again") == 3
+    assert text.count("Out of date: made before the last verdict. Type shroomcurate clean again") == 5
     assert text.count("Out of date: what it was made from is out of date. Type shroomcurate train-baseline") == 4
 
 
@@ -428,15 +323,14 @@ def test_options_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
         ReportOptions(**wrong)
 
 
-def test_every_reason_and_licence_is_explained() -> None:
-    assert set(REASONS) == set(verdicts.REASONS)
-    assert set(LICENCES) == set(LICENSES)
+def test_every_licence_is_explained() -> None:
+    assert set(LICENCES) == set(LICENSES) == set(DEEDS)
 
 
 @given(st.lists(st.tuples(st.sampled_from("ABCD"), st.floats(0, 1)), max_size=30))
 def test_the_first_photos_shown_come_from_as_many_classes_as_there_are(found: list[tuple[str, float]]) -> None:
     rows = [{"class": name, "score": score, "path": f"{i}"} for i, (name, score) in enumerate(found)]
-    ordered = _spread(rows)
+    ordered = spread(rows)
     classes = {name for name, _ in found}
     assert {row["class"] for row in ordered[: len(classes)]} == classes
     assert sorted(row["path"] for row in ordered) == sorted(row["path"] for row in rows)
