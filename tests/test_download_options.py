@@ -311,7 +311,7 @@ def test_bars_have_the_rate_and_the_note() -> None:
     out = io.StringIO()
     with terminal._bars(Console(file=out, width=200, force_terminal=True)) as bars:
         bars(10, Noted(30, "1.0 MB, 3 gone"), "download")
-        time.sleep(0.05)
+        time.sleep(terminal._BAR_AFTER + 0.05)
         bars(20, Noted(31, "2.0 MB, 4 gone"), "download")
     assert re.search(r"download .*65%.* \d+/s, 2.0 MB, 4 gone", out.getvalue())
 

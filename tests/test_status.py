@@ -3,21 +3,52 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shroomcurate import clean
-from shroomcurate.dataset import Column, Dataset, Receipt, file_hash, make_table, read_table, write_table
+from shroomcurate.catalogue.ledger import TableReport, new_report
+from shroomcurate.catalogue.load import LoadOptions, load_csvs
+from shroomcurate.catalogue.note import embedded_holds_tables, read_note, write_note
+from shroomcurate.catalogue.server import connect
+from shroomcurate.clean import CleanOptions
+from shroomcurate.cli import app
+from shroomcurate.dataset import (
+    WRITTEN_BY,
+    Column,
+    Dataset,
+    Receipt,
+    file_hash,
+    make_table,
+    read_receipt,
+    read_table,
+    write_table,
+)
 from shroomcurate.download import SCHEMA as DOWNLOADS
-from shroomcurate.report import report
+from shroomcurate.download import DownloadOptions
+from shroomcurate.embed import EmbedOptions
+from shroomcurate.errors import StageMissing
+from shroomcurate.progress import silent
+from shroomcurate.receipts import Change, changed_inputs
+from shroomcurate.report import ReportOptions, report
+from shroomcurate.select import QueryOptions
 from shroomcurate.split import split
 from shroomcurate.status import STATES, DatasetStatus, StageStatus, status
+from shroomcurate.status.again import TOLD, options_of
+from shroomcurate.status.look import Look
+from shroomcurate.training import TrainOptions
 from shroomcurate.verdicts import Verdict, append_verdicts
 from tests.conftest import jpeg
+from tests.dumps import MUSCARIA, Dump
 from tests.test_report import CLASSES, add_clean, add_downloads, add_run, metrics_of, whole
 
 __all__ = ["whole"]  # the fixture
@@ -49,6 +80,22 @@ def finished(whole: Dataset) -> Dataset:
     return whole
 
 
+@pytest.fixture(autouse=True)
+def loaded(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own in which a catalogue has been loaded, for all but the first steps."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("SHROOMCURATE_HOME", str(home))
+    monkeypatch.delenv("SHROOMCURATE_DATABASE_URL", raising=False)
+    note_a_load("0" * 64)
+    return home
+
+
+def note_a_load(fingerprint: str, database_url: str | None = None) -> None:
+    tables = {"photos": TableReport(9, 9)}
+    report = new_report(source="dump", taxa=None, quality="research", asked=None, files=[], tables=tables, facts={})
+    write_note(database_url, replace(report, fingerprint=fingerprint))
+
+
 def test_an_empty_or_absent_folder_lacks_everything_and_starts_with_query(tmp_path: Path) -> None:
     for root in (tmp_path, tmp_path / "not there"):
         found = status(Dataset(root))
@@ -57,6 +104,73 @@ def test_an_empty_or_absent_folder_lacks_everything_and_starts_with_query(tmp_pa
         assert found.next_command.startswith("shroomcurate query --dataset ")
     assert f"'{tmp_path}/not there'" in found.next_command
     assert list(tmp_path.iterdir()) == []
+
+
+class TestAMachineWithoutACatalogue:
+    @pytest.fixture(autouse=True)
+    def empty(self, loaded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (loaded / "catalogue.json").unlink()
+        monkeypatch.chdir(tmp_path)
+
+    def test_it_begins_with_loading_one_and_no_server_is_started(self, loaded: Path, tmp_path: Path) -> None:
+        found = status(Dataset(tmp_path / "dataset"))
+        assert found.next_command == "shroomcurate fetch-dumps"
+        assert {command.split()[1] for command in found.also} == {"load-csvs", "load-api", "demo"}
+        assert list(loaded.iterdir()) == []
+
+    def test_a_dump_that_is_here_is_loaded_first(self, tmp_path: Path) -> None:
+        (tmp_path / "inaturalist-open-data").mkdir()
+        assert status(Dataset(tmp_path / "dataset")).next_command == "shroomcurate load-csvs"
+
+    def test_a_server_of_the_users_own_may_hold_one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SHROOMCURATE_DATABASE_URL", "postgresql://somewhere/fungi")
+        assert str(status(Dataset(tmp_path)).next_command).startswith("shroomcurate query")
+
+    def test_tables_of_an_embedded_server_that_nobody_noted_are_seen(self, loaded: Path, tmp_path: Path) -> None:
+        base = loaded / "postgres" / "base" / "5"
+        base.mkdir(parents=True)
+        (base / "1259").write_bytes(b"the server's own")
+        assert status(Dataset(tmp_path)).next_command == "shroomcurate fetch-dumps"
+        (base / "16385").write_bytes(b"somebody's")
+        assert str(status(Dataset(tmp_path)).next_command).startswith("shroomcurate query")
+
+    def test_a_dataset_needs_none(self, finished: Dataset) -> None:
+        finished.path("report.html").unlink()
+        assert status(finished).next_command == f"shroomcurate report --dataset {finished.root}"
+
+
+def test_an_embedded_server_without_a_load_holds_no_tables_and_one_with_a_load_does(
+    loaded: Path, tmp_path: Path
+) -> None:
+    (loaded / "catalogue.json").unlink()
+    with connect(None, "test"):
+        pass
+    assert not embedded_holds_tables()
+    made = Dump()
+    made.photographed(MUSCARIA, 3, first=1)
+    load_csvs(LoadOptions(source=str(made.write(tmp_path / "dump", packed=False))))
+    assert embedded_holds_tables()
+    note = read_note(None)
+    assert note is not None
+    assert note.photos == 3
+
+
+def test_a_note_holds_no_password_and_is_no_more_than_a_hint(loaded: Path) -> None:
+    note_a_load("1" * 64, "postgresql://ann:secret@host/db?password=secret")
+    note_a_load("1" * 64, "postgresql://ann:a?secret@host/db")
+    assert "secret" not in (loaded / "catalogue.json").read_text()
+    assert read_note("postgresql://ann:other@host/db") is not None
+    for content in ("", "[]", '{"embedded": {"unheard": "of"}}', "\0"):
+        (loaded / "catalogue.json").write_text(content)
+        assert read_note(None) is None
+
+
+def test_notes_of_the_newest_databases_are_kept(loaded: Path) -> None:
+    for number in range(30):
+        note_a_load("1" * 64, f"postgresql://host/db{number}")
+    assert len(json.loads((loaded / "catalogue.json").read_text())) == 20
+    assert read_note("postgresql://host/db29") is not None
+    assert read_note("postgresql://host/db3") is None
 
 
 def test_each_stage_leads_to_the_next_one(photographed: Callable[..., Dataset]) -> None:
@@ -114,10 +228,19 @@ def test_what_comes_after_a_stale_stage_is_stale_even_if_its_own_inputs_are_as_t
     shutil.rmtree(finished.path("runs"))
     add_run(finished, metrics_of(CLASSES))
     report(finished)
+    finished.path("embeddings.parquet").write_bytes(b"others than were judged")
     found = status(finished)
     assert states(found) == ["current", "current", "stale", "stale", "stale"]
-    assert stage(found, "clean").details == ("the embeddings are gone", REMOVED)
+    assert stage(found, "clean").details == ("the embeddings are newer", REMOVED)
     assert stage(found, "report").details == ("clean has to run again before it",)
+
+
+def test_a_selection_that_came_after_the_cleaning_makes_it_stale_as_for_every_stage(finished: Dataset) -> None:
+    receipt = Receipt("clean", {"verdicts": None}, {"embeddings.parquet": "0" * 64})
+    write_table(finished.path("clean.parquet"), read_table(finished.path("clean.parquet")), receipt)
+    assert "the selection is newer" in stage(status(finished), "clean").details
+    with pytest.raises(StageMissing):
+        finished.refuse_stale("clean.parquet")
 
 
 def test_a_new_verdict_makes_the_cleaning_stale(finished: Dataset) -> None:
@@ -236,6 +359,71 @@ def test_a_damaged_file_is_named_and_nothing_is_raised(
     assert found.next_command == f"shroomcurate {ORDER[number]} --dataset {finished.root}"
 
 
+def test_a_damaged_file_is_to_be_mended_before_the_next_command(finished: Dataset) -> None:
+    finished.path("verdicts.csv").write_text("keep all\n")
+    found = status(finished)
+    assert stage(found, "clean").state == "damaged"
+    assert "Put this line above all others" in found.because
+
+
+def test_the_next_command_has_the_options_of_before(finished: Dataset) -> None:
+    def tell(name: str, **options: object) -> None:
+        table, receipt = read_table(finished.path(name)), read_receipt(finished.path(name))
+        assert receipt
+        write_table(finished.path(name), table, replace(receipt, options={**receipt.options, **options}))
+
+    def next_of(name: str) -> str:
+        with Look(finished, silent) as look:
+            return options_of(look, name)
+
+    assert [next_of(name) for name in ("download", "clean", "train-baseline", "report")] == ["", "", "", ""]
+    tell("downloads.parquet", size="small")
+    tell("clean.parquet", eps=0.25, learn=False, auto_eps=True, min_samples=10)
+    append_verdicts(finished, {next(iter(finished.photos())): Verdict(keep=False, reason="drawing")})
+    report(finished, ReportOptions(note="It's a draft."))
+    assert next_of("download") == " --size small"
+    assert next_of("clean") == " --eps 0.25 --auto-eps --no-learn"
+    assert shlex.split(next_of("report")) == ["--note", "It's a draft."]
+    assert status(finished).next_command == f"shroomcurate clean --dataset {finished.root}{next_of('clean')}"
+    box = {"west": -10.5, "south": 35.0, "east": 30.0, "north": 60.0}
+    tell("selection.parquet", per_class=30, reserve=15, seed="3", taxa=[47169], licenses=["CC0", "CC-BY"], **box)
+    asked = "--per-class 30 --licenses CC0,CC-BY --seed 3 --taxon 47169 --region=-10.5,35.0,30.0,60.0"
+    assert next_of("query") == f" {asked}"
+    finished.path("selection.parquet").write_bytes(b"damaged")
+    assert next_of("query") == ""
+
+
+def test_who_has_no_weights_is_sent_to_the_training_that_needs_none(finished: Dataset) -> None:
+    embeddings = make_table((Column("path", "string", "a photo"),), [])
+    write_table(finished.path("embeddings.parquet"), embeddings, Receipt("clean", {"embedder": "classic"}))
+    shutil.rmtree(finished.path("runs"))
+    with Look(finished, silent) as look:
+        assert options_of(look, "train-baseline") == " --mode probe"
+
+
+def test_options_are_left_away_where_they_are_the_defaults() -> None:
+    def defaults(table: str) -> dict[str, object]:
+        return {told.name: told.default for told in TOLD[table] if told.name != "licenses"}
+
+    for table, options in (
+        ("selection.parquet", QueryOptions()),
+        ("downloads.parquet", DownloadOptions()),
+        ("embeddings.parquet", EmbedOptions()),
+        ("clean.parquet", CleanOptions()),
+        ("predictions.parquet", TrainOptions()),
+        ("report.html", ReportOptions()),
+    ):
+        assert defaults(table).items() <= asdict(options).items()
+
+
+def test_every_option_that_is_told_is_one_of_the_command() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    of_table = {**WRITTEN_BY, "predictions.parquet": "train-baseline", "report.html": "report"}
+    for table, options in TOLD.items():
+        there = {word for each in commands[of_table[table]].params for word in each.opts}
+        assert {told.option for told in options} <= there
+
+
 def test_a_receipt_of_another_shape_is_damage_too(finished: Dataset) -> None:
     table = read_table(finished.path("clean.parquet"))
     import pyarrow.parquet as pq
@@ -281,3 +469,137 @@ def test_somebody_elses_class_folders_need_neither_query_nor_download(tmp_path: 
     rows = [{"path": "my tree/Morel/a.jpg", "class": "Morel", "kept": True}]
     write_table(dataset.path("clean.parquet"), make_table(clean.SCHEMA, rows), Receipt("clean", {}))
     assert states(status(dataset))[2] == "current"
+
+
+# -- what cleaning has left --------------------------------------------------------------------------------------
+
+
+class TestPlacesToFill:
+    @pytest.fixture
+    def cleaned(self, photographed: Callable[..., Dataset]) -> Dataset:
+        dataset = photographed(CLASSES, wanted=12, reserve=3)
+        dataset.path("selection.csv").write_text("photo_id\n")
+        add_downloads(dataset)
+        add_clean(dataset, {"1001": "drawing", "1002": "drawing"})
+        return dataset
+
+    def test_they_come_before_the_first_training(self, cleaned: Dataset) -> None:
+        found = status(cleaned)
+        assert found.next_command == f"shroomcurate download --dataset {cleaned.root}"
+        assert "the reserve can fill 2 places" in found.because
+        assert found.also == {f"shroomcurate train-baseline --dataset {cleaned.root}": "to go on without them"}
+
+    def test_who_has_trained_without_them_is_only_reminded(self, cleaned: Dataset) -> None:
+        split(cleaned)
+        add_run(cleaned, metrics_of(CLASSES))
+        found = status(cleaned)
+        assert found.next_command == f"shroomcurate report --dataset {cleaned.root}"
+        assert f"shroomcurate download --dataset {cleaned.root}" in found.also
+
+    def test_no_more_are_named_than_the_reserve_has(self, cleaned: Dataset) -> None:
+        add = {f"10{number:02}": "scenery" for number in range(3, 10)}
+        add_clean(cleaned, {"1001": "drawing", "1002": "drawing", **add})
+        # Of the three in reserve, the row that `add_downloads` writes as gone is one.
+        assert "fill 2 places" in status(cleaned).because
+
+    def test_an_open_judgement_comes_first(self, cleaned: Dataset) -> None:
+        append_verdicts(cleaned, {"images/Boletus_edulis/2001.jpg": Verdict(False, "blurred")})
+        assert str(status(cleaned).next_command).startswith("shroomcurate clean")
+
+
+# -- the disk ----------------------------------------------------------------------------------------------------
+
+
+def test_a_photo_that_is_shorter_than_what_came_makes_the_download_unfinished(finished: Dataset) -> None:
+    photo = finished.images / "Boletus_edulis" / "2001.jpg"
+    photo.write_bytes(photo.read_bytes()[:-1])
+    found = stage(status(finished), "download")
+    assert (found.state, found.details) == ("unfinished", ("photos whose files are not as long as what came: 1",))
+
+
+def test_status_sees_the_photos_that_every_stage_sees(finished: Dataset) -> None:
+    (finished.images / ".hidden").mkdir()
+    (finished.images / ".hidden" / "1.jpg").touch()
+    (finished.images / "Boletus_edulis" / "1.jpg.partial").touch()
+    (finished.images / "Boletus_edulis" / "nowhere.jpg").symlink_to("nothing")
+    (finished.images / "Boletus_edulis" / "linked.jpg").symlink_to(finished.images / "Boletus_edulis" / "2002.jpg")
+    (finished.root / "removed" / "unheard_of" / "Boletus_edulis").mkdir(parents=True)
+    (finished.root / "removed" / "unheard_of" / "Boletus_edulis" / "5.jpg").touch()
+    both = finished.root / "removed" / "outlier" / "Boletus_edulis" / "2003.jpg"
+    both.parent.mkdir(parents=True, exist_ok=True)
+    both.touch()
+    with Look(finished, silent) as look:
+        places = {path: finished.locate(path, reason) for path, reason in look.photos.items()}
+        assert places == finished.photos()
+        assert look.bytes == {path: place.stat().st_size for path, place in finished.photos().items()}
+
+
+def test_a_name_that_is_not_utf8_is_left_alone_as_by_clean(finished: Dataset) -> None:
+    (finished.images / "Boletus_edulis" / os.fsdecode(b"\xff.jpg")).write_bytes(jpeg(5))
+    assert stage(status(finished), "clean").state == "current"
+
+
+# -- the catalogue and the verdicts ------------------------------------------------------------------------------
+
+
+def test_a_dump_that_was_loaded_later_is_pointed_at_with_recheck(selected: Callable[..., Dataset]) -> None:
+    dataset = selected(CLASSES, wanted=1)
+    table = read_table(dataset.path("selection.parquet"))
+    write_table(dataset.path("selection.parquet"), table, Receipt("query", {"per_class": 1, "catalogue": "0" * 64}))
+    add_downloads(dataset)
+    os.utime(dataset.path("downloads.parquet"), (1e9, 1e9))
+    assert stage(status(dataset), "download").details == ()
+    note_a_load("1" * 64)
+    assert "download --recheck" in stage(status(dataset), "download").details[-1]
+    os.utime(dataset.path("downloads.parquet"), (4e9, 4e9))
+    assert stage(status(dataset), "download").details == ()
+
+
+def test_verdicts_are_counted_with_those_that_clean_has_not_heard(finished: Dataset) -> None:
+    assert not any("verdicts" in detail for detail in stage(status(finished), "clean").details)
+    append_verdicts(finished, {"images/Boletus_edulis/2001.jpg": Verdict(False, "blurred")})
+    append_verdicts(finished, {"images/Boletus_edulis/2002.jpg": Verdict(True, None)})
+    details = stage(status(finished), "clean").details
+    assert "verdicts.csv: 2 photos, 2 since this" in details
+    rows = read_table(finished.path("clean.parquet")).to_pylist()
+    for row in rows:
+        if row["path"].endswith("2002.jpg"):
+            row["decided_by"] = "person"
+    write_table(finished.path("clean.parquet"), make_table(clean.SCHEMA, rows), Receipt("clean", {}))
+    assert "verdicts.csv: 2 photos, 1 since this" in stage(status(finished), "clean").details
+
+
+def test_many_photos_in_doubt_are_worth_a_look_by_eye(finished: Dataset) -> None:
+    assert not [command for command in status(finished).also if command.startswith("shroomcurate review")]
+    rows = read_table(finished.path("clean.parquet")).to_pylist()
+    for row in rows[5:9]:
+        row["score"] = 0.52
+    receipt = read_receipt(finished.path("clean.parquet"))
+    assert receipt
+    write_table(finished.path("clean.parquet"), make_table(clean.SCHEMA, rows), receipt)
+    also = status(finished).also[f"shroomcurate review --dataset {finished.root}"]
+    assert "in doubt about 4 photos" in also
+
+
+# -- receipts ----------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), st.sampled_from(["", "1", "2"])),
+    st.dictionaries(st.sampled_from("abc"), st.sampled_from("12")),
+)
+def test_an_input_counts_as_changed_when_its_bytes_are_others(inputs: dict[str, str], now: dict[str, str]) -> None:
+    changed = {each.name: each.gone for each in changed_inputs(inputs, now.get)}
+    for name, then in inputs.items():
+        assert (name in changed) == ((then or None) != now.get(name))
+        if name in changed:
+            assert changed[name] == (name not in now)
+    assert set(changed) <= set(inputs)
+
+
+def test_a_file_that_is_new_counts_when_it_is_asked_for_and_lost_embeddings_never_do() -> None:
+    assert changed_inputs({}, {"selection.parquet": "1"}.get, also=("selection.parquet",)) == [
+        Change("selection.parquet", gone=False)
+    ]
+    assert changed_inputs({"embeddings.parquet": "1"}, {}.get) == []
+    assert changed_inputs({"embeddings.parquet": "1"}, {"embeddings.parquet": "2"}.get) != []

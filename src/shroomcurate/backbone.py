@@ -149,13 +149,25 @@ def find_weights(name: str, explicit: Path | None = None) -> Path:
     WeightsMissing
         What was tried, and both ways out.
     """
+    return weights_here(name, explicit) or _kerass_own(BACKBONES[name], BACKBONES[name].keras_file)
+
+
+def weights_here(name: str, explicit: Path | None = None) -> Path | None:
+    """Return the file that :func:`find_weights` would return without a download; None where it would download.
+
+    Raises
+    ------
+    WeightsMissing
+        A file or folder that is named is not right.
+    """
     backbone = BACKBONES[name]
     if explicit is not None:
         return _named(backbone, explicit, "--weights")
     from_environment = os.environ.get(WEIGHTS_VARIABLE)
     if from_environment:
         return _named(backbone, Path(from_environment), WEIGHTS_VARIABLE)
-    return _kerass_own(backbone, backbone.keras_file)
+    cached = _cached(backbone.keras_file)
+    return cached if cached.is_file() and _is_whole_hdf5(cached) else None
 
 
 def find_head(name: str, weights: Path) -> Path | None:
@@ -171,16 +183,29 @@ def find_head(name: str, weights: Path) -> Path | None:
         From :func:`find_weights`.
     """
     backbone = BACKBONES[name]
-    for known in backbone.known_head_files:
-        file = weights.with_name(known)
-        if _is_whole_hdf5(file):
-            return file
-        if file.exists() and file != _cached(known):  # there it is a killed download, which begins again below
-            raise WeightsMissing(f"{file} is not a whole HDF5 file of weights.", "Delete it, or put a whole one there.")
-    if backbone.keras_head_file is None or weights != _cached(backbone.keras_file):
+    if (here := head_here(name, weights)) or backbone.keras_head_file is None:
+        return here
+    if weights != _cached(backbone.keras_file):
         return None
     with suppress(WeightsMissing):  # the photos can be described without it
         return _kerass_own(backbone, backbone.keras_head_file)
+    return None
+
+
+def head_here(name: str, weights: Path) -> Path | None:
+    """Return the file with ImageNet's head that lies beside the weights; None where there is none.
+
+    Raises
+    ------
+    WeightsMissing
+        There is one, and it is broken.
+    """
+    for known in BACKBONES[name].known_head_files:
+        file = weights.with_name(known)
+        if _is_whole_hdf5(file):
+            return file
+        if file.exists() and file != _cached(known):  # there it is a killed download, which begins again
+            raise WeightsMissing(f"{file} is not a whole HDF5 file of weights.", "Delete it, or put a whole one there.")
     return None
 
 

@@ -119,6 +119,9 @@ class NothingThere(NetworkDown):
     exit_code = 16
 
 
+UNFIT = 17
+"""What `doctor` ends with when it has found a problem; its answer says which."""
+
 INTERRUPTED = 130  # what a shell reports for ^C
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -1,17 +1,92 @@
-"""The options that several commands share, so that they are worded once."""
+"""The options that several commands share, so that they are worded once, and the values that a shell completes."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from shroomcurate.dataset import Dataset
+from shroomcurate.tree import REASONS
+
+
+def one_of(*values: str) -> Callable[[str], list[str]]:
+    """Complete an option that has one of these values."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [value for value in values if value.startswith(incomplete)]
+
+    return complete
+
+
+def several_of(*values: str, alone: Iterable[str] = ()) -> Callable[[str], list[str]]:
+    """Complete an option that takes values joined by commas, or one that stands alone."""
+
+    def complete(incomplete: str) -> list[str]:
+        given, comma, begun = incomplete.rpartition(",")
+        first = [] if comma else [value for value in alone if value.startswith(incomplete)]
+        taken = set(given.split(","))
+        more = [value for value in values if value.startswith(begun) and value not in taken]
+        return [*first, *(f"{given}{comma}{value}" for value in more)]
+
+    return complete
+
+
+def removed_reasons(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete the reasons for which photos of the dataset are removed; all there are, where none is."""
+    there = _folders(_dataset(ctx).removed)
+    return one_of(*([reason for reason in REASONS if reason in there] or REASONS))(incomplete)
+
+
+def removed_classes(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete the classes of which photos are removed, by the names of their folders: no table is read."""
+    removed = _dataset(ctx).removed
+    classes = set().union(*(_folders(removed / reason) for reason in REASONS))
+    return one_of(*sorted(classes))(incomplete)
+
+
+def _folders(folder: Path) -> set[str]:
+    """Return the names of the folders in a folder; none where it cannot be read, for a shell wants no error."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        return {entry.name for entry in entries if entry.is_dir()}
+    return set()
+
+
+def _dataset(ctx: typer.Context) -> Dataset:
+    return Dataset(ctx.params.get("dataset") or "dataset", ctx.params.get("images"))
+
+
+def _not_both(ctx: typer.Context, value: Path | None) -> Path | None:
+    """Refuse --images beside --dataset, whichever is read last: one of them would count for nothing."""
+    source = ctx.get_parameter_source("dataset")
+    typed = source is not None and source.name == "COMMANDLINE"
+    other = ctx.get_parameter_source("images")
+    if typed and other is not None and other.name == "COMMANDLINE":
+        raise typer.BadParameter(
+            "give --images or --dataset, not both: the tables of a tree of yours lie beside it.",
+            ctx=ctx,
+            param_hint="--images",
+        )
+    return value
+
+
 DatasetFolder = Annotated[
-    Path, typer.Option("--dataset", envvar="SHROOMCURATE_DATASET", help="The dataset's folder.", show_default=True)
+    Path,
+    typer.Option(
+        "--dataset",
+        envvar="SHROOMCURATE_DATASET",
+        help="The dataset's folder.",
+        show_default=True,
+        callback=_not_both,
+    ),
 ]
 Images = Annotated[
-    Path | None, typer.Option("--images", help="Class folders that somebody else made: DIR/CLASS/*.jpg.")
+    Path | None,
+    typer.Option("--images", help="Class folders that somebody else made: DIR/CLASS/*.jpg.", callback=_not_both),
 ]
 DatabaseUrl = Annotated[
     str | None,

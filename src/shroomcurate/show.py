@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from shroomcurate.embed import EmbedSummary
     from shroomcurate.report import ReportSummary
     from shroomcurate.restore import RestoreSummary
+    from shroomcurate.review import ReviewSummary
     from shroomcurate.select import QueryOptions, QuerySummary, Template
     from shroomcurate.split import SplitSummary
-    from shroomcurate.status import DatasetStatus
     from shroomcurate.training import BaselineSummary
 
 
@@ -44,7 +45,7 @@ def fetch_dumps(terminal: Terminal, report: FetchReport) -> None:
             terminal.say("This server cannot resume: a file that breaks off begins anew.")
     else:
         terminal.say("\nAll of it is current; nothing was fetched.")
-    terminal.say(f"Next: [bold]shroomcurate load-csvs {escape(shlex.quote(report.source))}[/]")
+    terminal.say(f"Next: [bold]shroomcurate load-csvs {escape(shlex.quote(report.source))}[/]", whole=True)
     terminal.result(report)
 
 
@@ -90,11 +91,11 @@ def load_api_ahead(terminal: Terminal, requests: int, there: int, options: ApiOp
 def load_api(terminal: Terminal, report: ApiReport, options: ApiOptions) -> None:
     """Show the photos of each species, those left out, the load, and what to type next."""
     rows = [(each.name, each.observations, each.photos, each.ended) for each in report.species]
-    terminal.table("Fetched", ("species", "observations", "photos", "ended with"), _shortened(rows))
+    terminal.table("Fetched", ("species", "observations", "photos", "ended with"), shortened(rows))
     terminal.counts("Photos left out", ("because", "photos"), report.left_out)
     there = f", {report.pages_there:,} pages were there" if report.pages_there else ""
     since = f", the oldest of {report.oldest_page} (--fresh asks for all again)" if report.oldest_page else ""
-    terminal.say(f"\n{report.requests:,} requests{there}{since}. The small dump: {escape(report.dump)}")
+    terminal.say(f"\n{report.requests:,} requests{there}{since}. The small dump: {escape(report.dump)}", whole=True)
     facts, tables = report.load.facts, report.load.tables
     terminal.say(
         f"In the catalogue: {tables['photos'].kept:,} photos of {tables['observations'].kept:,} observations by "
@@ -115,7 +116,7 @@ def load_api(terminal: Terminal, report: ApiReport, options: ApiOptions) -> None
 def query(terminal: Terminal, summary: QuerySummary, options: QueryOptions) -> None:
     """Show the classes, the licences, and why the other photos were left out."""
     rows = [(count.name, count.wanted, count.reserve) for count in summary.classes]
-    terminal.table("Selected", ("class", "photos", "reserve"), _shortened(rows))
+    terminal.table("Selected", ("class", "photos", "reserve"), shortened(rows))
     terminal.counts("Licences", ("licence", "photos and reserve"), summary.licenses)
     title = f"Left out, of {summary.photos_in_catalogue:,} photos in the catalogue"
     terminal.counts(title, ("because", "photos"), summary.left_out)
@@ -179,10 +180,8 @@ def recheck(terminal: Terminal, summary: RecheckSummary, why_not: str | None) ->
         terminal.say(f"Licences were not compared: {escape(why_not)}.")
 
 
-def download(
-    terminal: Terminal, summary: DownloadSummary, dataset: Dataset, rechecked: RecheckSummary | None = None
-) -> None:
-    """Show how the photos ended, which classes are short, and what to type next."""
+def download(terminal: Terminal, summary: DownloadSummary, rechecked: RecheckSummary | None = None) -> None:
+    """Show how the photos ended, and which classes are short."""
     terminal.counts("Photos asked for, all runs together", ("status", "photos"), summary.statuses)
     whole = summary.statuses.get("ok", 0)
     rate = f" ({summary.fetched / summary.seconds:,.0f} a second)" if summary.fetched >= 100 and summary.seconds else ""
@@ -198,24 +197,23 @@ def download(
         terminal.say(f"{summary.hashed:,} photos on disk were hashed: all are as they came.")
     if summary.unselected:
         terminal.say(f"{summary.unselected:,} files that the dataset does not need now were moved to unselected/.")
-    short = _worst_first(summary.shortages)
-    terminal.table("Too few photos, and none left in the reserve", ("class", "missing"), _shortened(short))
+    short = worst_first(summary.shortages)
+    terminal.table("Too few photos, and none left in the reserve", ("class", "missing"), shortened(short))
     if short:
         terminal.say("A larger reserve can help: query --reserve.")
     if short and summary.statuses.get("gone"):
         terminal.say("If gone photos should be there, as after a wrong --base-url: download --retry-gone asks again.")
-    terminal.say(f"Next: [bold]shroomcurate clean {escape(dataset.option)}[/]")
     terminal.result(summary if rechecked is None else {**asdict(summary), "recheck": asdict(rechecked)})
 
 
 def clean(terminal: Terminal, summary: CleanSummary, embedded: EmbedSummary, dataset: Dataset) -> None:
-    """Show what was removed and why, what was left alone and, where there is a reserve, how to fill the holes."""
+    """Show what was removed and why, and what was left alone."""
     rows = [(name, counts["kept"], counts["removed"]) for name, counts in summary.classes.items()]
-    terminal.table("Judged", ("class", "kept", "removed"), _shortened(rows))
+    terminal.table("Judged", ("class", "kept", "removed"), shortened(rows))
     terminal.counts("Removed", ("reason", "photos"), summary.reasons)
-    terminal.table("Left alone", ("class", "because"), _shortened(list(summary.left_alone.items())))
-    terminal.table("The eps of each class (--auto-eps)", ("class", "eps"), _shortened(list(summary.eps.items())))
-    terminal.table("Not decodable", ("photo", "because"), _shortened(list(embedded.undecodable.items())))
+    terminal.table("Left alone", ("class", "because"), shortened(list(summary.left_alone.items())))
+    terminal.table("The eps of each class (--auto-eps)", ("class", "eps"), shortened(list(summary.eps.items())))
+    terminal.table("Not decodable", ("photo", "because"), shortened(list(embedded.undecodable.items())))
     moved = "Nothing was moved (--dry-run)." if summary.dry_run else f"{summary.moved_out:,} moved to removed/."
     if summary.moved_back:
         moved += f" {summary.moved_back:,} moved back."
@@ -237,9 +235,6 @@ def clean(terminal: Terminal, summary: CleanSummary, embedded: EmbedSummary, dat
     if summary.trust:
         _trust(terminal, summary.trust)
     _suggestions(terminal, summary.suggestions, dataset)
-    if summary.moved_out and not dataset.foreign:
-        command = f"[bold]shroomcurate download {escape(dataset.option)}[/]"
-        terminal.say(f"To fill their places from the reserve: {command}, then clean again.")
     terminal.result(summary)
 
 
@@ -262,12 +257,12 @@ def _suggestions(terminal: Terminal, suggestions: Sequence[Suggestion], dataset:
             f"second or the third of these, to {file} and type the command again:"
         )
         for line in (COLUMNS, (first.path, "keep", "", "", ""), (first.path, "remove", first.reason or "", "", "")):
-            terminal.say(f"  [bold]{escape(csv_line(line))}[/]")
+            terminal.say(f"  [bold]{escape(csv_line(line))}[/]", whole=True)
 
 
 def restore(terminal: Terminal, summary: RestoreSummary) -> None:
     """Show what came back."""
-    terminal.table("Restored", ("class", "photos"), list(summary.classes.items()))
+    terminal.table("Restored", ("class", "photos"), shortened(list(summary.classes.items())))
     terminal.say(f"\n{summary.restored:,} photos are back, {summary.still_removed:,} stay removed.")
     if summary.restored:
         terminal.say(
@@ -278,6 +273,20 @@ def restore(terminal: Terminal, summary: RestoreSummary) -> None:
         terminal.warn(f"Among them are {summary.overruled:,} that verdicts.csv had told to remove.")
     if summary.missing:
         terminal.warn(f"{len(summary.missing):,} photos are no longer under removed/.")
+    terminal.result(summary)
+
+
+def review_open(terminal: Terminal, url: str) -> None:
+    """Show where the page is. On the error stream, so that it is seen with --json and --quiet too."""
+    terminal.err.print(f"The page is at [bold]{escape(url)}[/]", soft_wrap=True)
+    terminal.err.print("It is for this machine alone. End it with ^C.", soft_wrap=True)
+
+
+def review(terminal: Terminal, summary: ReviewSummary, dataset: Dataset) -> None:
+    """Show how many verdicts were given, and what to type next."""
+    terminal.say(f"\n{summary.given:,} verdicts written to {escape(str(dataset.path('verdicts.csv')))}.")
+    if summary.waiting:
+        terminal.say(f"{summary.waiting:,} are not applied yet: [bold]shroomcurate clean {escape(dataset.option)}[/]")
     terminal.result(summary)
 
 
@@ -296,12 +305,12 @@ def train_baseline(terminal: Terminal, summary: BaselineSummary, parts: SplitSum
             ("ECE after temperature scaling", summary.ece_calibrated),
         ],
     )
-    terminal.table("Left out", ("class", "because"), _shortened(list(summary.left_out.items())))
+    terminal.table("Left out", ("class", "because"), shortened(list(summary.left_out.items())))
     if summary.raw_vs_clean:
         _comparison(terminal, summary.raw_vs_clean, summary.mode)
     for note in summary.notes:
         terminal.warn(note)
-    terminal.say(f"\n{escape(run)}" + (" (done before)" if summary.already_done else ""))
+    terminal.say(f"\n{escape(run)}" + (" (done before)" if summary.already_done else ""), whole=True)
     terminal.say(f"[bold]{summary.safety}[/]")
     terminal.result(summary)
 
@@ -322,21 +331,8 @@ def _comparison(terminal: Terminal, comparison: Mapping[str, Any], mode: str) ->
 def report(terminal: Terminal, summary: ReportSummary) -> None:
     """Show where the page lies and what is not in it yet."""
     terminal.table("Not in it yet", ("section", "made by"), list(summary.missing.items()))
-    terminal.say(f"{escape(summary.path)} ({Bytes(summary.bytes)}, {summary.thumbnails} photos shown)")
+    terminal.say(f"{escape(summary.path)} ({Bytes(summary.bytes)}, {summary.thumbnails} photos shown)", whole=True)
     terminal.result(summary)
-
-
-def status(terminal: Terminal, found: DatasetStatus, title: str) -> None:
-    """Show each stage's state, the shortages, and what to type next."""
-    rows = []
-    for stage in found.stages:
-        counts = ", ".join(f"{count:,} {what}" for what, count in stage.counts.items())
-        rows.append((stage.stage, stage.state, counts, "; ".join(stage.details)))
-    terminal.table(title, ("stage", "state", "photos", "because"), rows)
-    terminal.table("Too few photos", ("class", "missing"), _shortened(_worst_first(found.shortages)))
-    if found.next_command:
-        terminal.say(f"\nNext: [bold]{escape(found.next_command)}[/]")
-    terminal.result(found)
 
 
 def demo(terminal: Terminal, score: CleaningScore, took: Mapping[str, float], page: str) -> None:
@@ -346,18 +342,22 @@ def demo(terminal: Terminal, score: CleaningScore, took: Mapping[str, float], pa
     terminal.table("Cleaning against the truth", ("planted picture", "found", "missed"), kinds)
     terminal.say(f"F1 {score.f1:.2f}: precision {score.precision:.2f}, recall {score.recall:.2f}.")
     terminal.say("These photos are painted, and judged without a network's weights: it does far better on real ones.")
-    terminal.say(f"\n{sum(took.values()):.0f} s in all. The report: [bold]{escape(page)}[/]")
+    terminal.say(f"\n{sum(took.values()):.0f} s in all. The report: [bold]{escape(page)}[/]", whole=True)
+    folder = escape(shlex.quote(str(Path(page).parent)))
+    terminal.say(f"Look at its photos: [bold]shroomcurate review --dataset {folder}[/]", whole=True)
+    terminal.result({"seconds": dict(took), "cleaning": asdict(score), "report": page})
 
 
 def _reasons(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "–"
 
 
-def _worst_first(shortages: Mapping[str, int]) -> list[tuple[str, int]]:
+def worst_first(shortages: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return class and photos missing, those that lack most first."""
     return sorted(shortages.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _shortened(rows: Sequence[tuple[object, ...]], most: int = 20) -> Sequence[tuple[object, ...]]:
+def shortened(rows: Sequence[tuple[object, ...]], most: int = 20) -> Sequence[tuple[object, ...]]:
     """Return a long list's first and last rows; the files hold them all."""
     if len(rows) <= most:
         return rows

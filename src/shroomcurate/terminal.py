@@ -5,22 +5,26 @@ Data go to standard output, bars and errors to standard error, so that ``--json`
 
 from __future__ import annotations
 
+import codecs
+import errno
+import io
 import json
+import math
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import timedelta
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from shroomcurate.errors import INTERRUPTED, NotWritable, ShroomError
+from shroomcurate.errors import INTERRUPTED, DiskFull, NotWritable, ShroomError
 from shroomcurate.progress import Bytes, Noted, Progress, silent
 
 #: Seconds between two plain progress lines where there is no terminal.
@@ -43,13 +47,32 @@ class Terminal:
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
         self.quiet = quiet
-        self.out = Console(highlight=False)
-        self.err = Console(stderr=True, highlight=False)
+        self.out = _console(stderr=False)
+        self.err = _console(stderr=True)
 
-    def say(self, text: str = "") -> None:
-        """Print a line, rich markup allowed."""
+    def say(self, text: str = "", *, whole: bool = False) -> None:
+        """Print a line, rich markup allowed.
+
+        Parameters
+        ----------
+        whole
+            Leave its wrapping to the terminal: it holds a command or a path that somebody will copy.
+        """
         if not (self.as_json or self.quiet):
-            self.out.print(text)
+            self.out.print(text, soft_wrap=whole or not self.out.is_terminal)
+
+    def item(self, mark: str, text: str, indent: int, style: str = "") -> None:
+        """Print a line behind a mark, all of its lines set in; rich markup allowed in the line."""
+        if self.as_json or self.quiet:
+            return
+        if not self.out.is_terminal:
+            self.out.print(f"{mark:<{indent}}{text}", soft_wrap=True)
+            return
+        row = Table.grid()
+        row.add_column(width=indent, style=style)
+        row.add_column(overflow="fold")
+        row.add_row(mark, text)
+        self.out.print(row)
 
     def warn(self, text: str) -> None:
         """Print a line that a person should not overlook."""
@@ -61,8 +84,10 @@ class Terminal:
             return
         table = Table(header_style="dim", box=None, pad_edge=False)
         for number, name in enumerate(header):
-            numbers = all(isinstance(row[number], int | float) for row in rows)
-            table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+            values = [row[number] for row in rows if row[number] != ""]  # empty where a long table is cut short
+            numbers = bool(values) and all(isinstance(value, int | float) for value in values)
+            # A number that is cut in two is another number; a name that is folded stays whole.
+            table.add_column(name, justify="right" if numbers else "left", overflow="fold", no_wrap=numbers)
         for row in rows:
             table.add_row(*(escape(shown(value)) for value in row))
         self.out.print(f"\n[bold]{escape(title)}[/]")
@@ -76,14 +101,14 @@ class Terminal:
         """Print a summary as JSON when that was asked for."""
         if self.as_json:
             facts = asdict(summary) if is_dataclass(summary) and not isinstance(summary, type) else summary
-            sys.stdout.write(json.dumps(facts, indent=2, default=str) + "\n")
+            sys.stdout.write(json.dumps(_plain(facts), indent=2, default=str) + "\n")
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
         """Give a progress callable: bars on a terminal, a plain line every few seconds elsewhere."""
         if self.quiet:
             yield silent
-        elif self.err.is_terminal:
+        elif self.err.is_terminal and not self.err.is_dumb_terminal:
             with _bars(self.err) as bars:
                 yield bars
         else:
@@ -114,13 +139,10 @@ def reported(terminal: Terminal) -> Iterator[None]:
     except ShroomError as error:
         terminal.error(error)
         raise typer.Exit(error.exit_code) from error
-    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError, FileNotFoundError) as error:
-        if error.filename is None:
+    except OSError as error:
+        if error.filename is None or error.errno is None:
             raise
-        refused = NotWritable(
-            f"{error.filename}: {error.strerror}.",
-            "Choose a folder that you may write to, with --dataset or SHROOMCURATE_HOME, or change its permissions.",
-        )
+        refused = _of_the_system(error)
         terminal.error(refused)
         raise typer.Exit(refused.exit_code) from error
     except KeyboardInterrupt as error:
@@ -128,22 +150,75 @@ def reported(terminal: Terminal) -> Iterator[None]:
             "\nStopped. What was finished is kept, and what was there is unharmed; type the same command again.",
             soft_wrap=True,
         )
-        _leave_if_a_thread_hangs()
+        leave_if_a_thread_hangs(INTERRUPTED)
         raise typer.Exit(INTERRUPTED) from error
 
 
+#: What to do about an error of the system that names a file; for all others the folder or its permissions.
+_REMEDIES = {
+    errno.ENAMETOOLONG: "Give a shorter path.",
+    errno.ELOOP: "A link there leads back to itself: look with ls -l, and name the folder that is meant.",
+    errno.EROFS: "The disk can only be read: choose a folder elsewhere, with --dataset or SHROOMCURATE_HOME.",
+    errno.EMFILE: "Allow more open files, then type the same command again: ulimit -n 4096",
+    errno.ENFILE: "The machine has too many files open: end what you do not need, then type the same command again.",
+    errno.EIO: "The disk does not answer as it should: dmesg says more. Save what is on it before all else.",
+    errno.ESTALE: "The network folder has gone away: mount it again, then type the same command again.",
+}
+
+
+def _of_the_system(error: OSError) -> ShroomError:
+    """Return what the system refuses as an error for a person."""
+    what = f"{os.fsdecode(error.filename)}: {error.strerror}."
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return DiskFull(what, "Make room, then type the same command again: what is finished is kept.")
+    remedy = "Choose a folder that you may write to, with --dataset or SHROOMCURATE_HOME, or change its permissions."
+    return NotWritable(what, _REMEDIES.get(error.errno or 0, remedy))
+
+
+#: What this program writes beside ASCII, for terminals that have nothing else.
+_IN_ASCII = {"→": "->", "…": "...", "–": "-", "×": "x", "©": "(c)", "●": "*", "✓": "+"}
+
+
 def own_this_process() -> None:
-    """Allow ^C to end this process at once. For the command line's entry point, not for tests or notebooks."""
+    """Allow ^C to end this process at once, and keep any character from ending it.
+
+    For the command line's entry point, not for tests or notebooks.
+    """
     _own_process.set()
+    codecs.register_error("shroomcurate", _instead)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="shroomcurate")
+    if os.environ.get("NO_COLOR"):
+        from typer import rich_utils  # draws --help
+
+        rich_utils.COLOR_SYSTEM = None
 
 
-def _leave_if_a_thread_hangs() -> None:
+def _instead(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Stand in for a character that a terminal's encoding lacks, and for bytes of a file's name that are no text."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(
+        _IN_ASCII.get(each) or each.encode("ascii", "backslashreplace").decode() for each in lacking
+    ), error.end
+
+
+def _console(*, stderr: bool) -> Console:
+    """Return a console; NO_COLOR (https://no-color.org) turns off bold and dim, too."""
+    if os.environ.get("NO_COLOR"):
+        return Console(stderr=stderr, highlight=False, no_color=True, color_system=None)
+    return Console(stderr=stderr, highlight=False)
+
+
+def leave_if_a_thread_hangs(code: int) -> None:
     """End this process at once when its ordinary end would wait, such as for a name server that does not answer."""
     waited_for = [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
     if _own_process.is_set() and waited_for:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(INTERRUPTED)
+        os._exit(code)
 
 
 def shown(value: object) -> str:
@@ -155,16 +230,48 @@ def shown(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
+def _plain(facts: Any) -> Any:
+    """Return facts as JSON can hold them: what is not a number is null there."""
+    if isinstance(facts, float):
+        return facts if math.isfinite(facts) else None
+    if isinstance(facts, Mapping):
+        return {str(name): _plain(value) for name, value in facts.items()}
+    if isinstance(facts, list | tuple | set | frozenset):
+        return [_plain(value) for value in facts]
+    return facts
+
+
 def _words(error: ShroomError) -> str:
     name = type(error).__name__
     return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name).strip().capitalize()
 
 
+#: Seconds of work before a bar is drawn: what is done by then needs none.
+_BAR_AFTER = 0.5
+
+
 @contextmanager
 def _bars(console: Console) -> Iterator[Progress]:
     from rich import progress as rich_progress
+    from rich.spinner import Spinner
 
-    bar = rich_progress.Progress(
+    class Bars(rich_progress.Progress):
+        """Bars; between them, where nobody can tell how much is left, a sign that work goes on."""
+
+        working = Spinner("line" if console.options.ascii_only else "dots", style="dim")
+        quiet_since = began = time.monotonic()
+
+        def get_renderables(self) -> Iterable[RenderableType]:
+            now = time.monotonic()
+            if any(task.visible for task in self.tasks):
+                self.quiet_since = now
+                if now - self.began > _BAR_AFTER:
+                    yield from super().get_renderables()
+            elif now - self.quiet_since > _BAR_AFTER:
+                self.working.update(text=f"working, {timedelta(seconds=int(now - self.began))}")
+                yield self.working
+
+    bar = Bars(
         rich_progress.TextColumn("{task.description}"),
         rich_progress.BarColumn(bar_width=None),
         rich_progress.TaskProgressColumn(),

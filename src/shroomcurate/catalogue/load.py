@@ -21,6 +21,7 @@ from shroomcurate.catalogue.dumps import TABLES, Block, keep_freed_memory, read_
 from shroomcurate.catalogue.kept import COPY_HEAD, COPY_TAIL
 from shroomcurate.catalogue.keys import Bits, KeySet, Marks, distinct
 from shroomcurate.catalogue.ledger import FileReport, LoadReport, TableReport
+from shroomcurate.catalogue.note import write_note
 from shroomcurate.catalogue.roots import Taxa, choose_taxa
 from shroomcurate.catalogue.server import INCOMING, connect, run_file, sql_file
 from shroomcurate.catalogue.sift import Sifted, sift_observations, sift_observers, sift_photos, sift_taxa
@@ -122,6 +123,7 @@ def load_csvs(options: LoadOptions, database_url: str | None = None, progress: P
             if options.diff and last and last.scope == report.scope:
                 report.changes = filling.changes()
             ledger.swap(connection, report)
+    write_note(database_url, report)
     return report
 
 

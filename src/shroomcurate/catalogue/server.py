@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shroomcurate.catalogue.address import without_password
 from shroomcurate.errors import BadOption, DatabaseUnreachable, DiskFull, disk_full_named
 from shroomcurate.home import home
 
@@ -74,9 +75,7 @@ def connect(database_url: str | None, purpose: str) -> Iterator[Engine]:
     except (sqlalchemy.exc.ArgumentError, ValueError) as error:
         raise BadOption(f"--database-url: {error}", _URL_HINT) from error
     try:
-        where = (
-            f"the embedded server in {embedded}" if embedded else url.set(drivername="postgresql").render_as_string()
-        )
+        where = f"the embedded server in {embedded}" if embedded else without_password(str(database_url))
         with _failures_named(where, embedded):
             with engine.connect() as connection:
                 _refuse_other_encoding(connection)
@@ -100,10 +99,14 @@ def _engine_url(database_url: str) -> sqlalchemy.URL:  # type: ignore[name-defin
     try:
         url = sqlalchemy.make_url(database_url)
     except (sqlalchemy.exc.ArgumentError, ValueError) as error:
-        shown = re.sub(r":[^:@/]*@", ":***@", database_url)
-        raise BadOption(f"--database-url {shown!r} is not a URL.", _URL_HINT) from error
+        raise BadOption(f"--database-url {without_password(database_url)!r} is not a URL.", _URL_HINT) from error
     if url.get_backend_name() not in ("postgresql", "postgres"):
         raise BadOption(f"--database-url names {url.get_backend_name()!r}; only PostgreSQL is supported.", _URL_HINT)
+    if database_url.partition("?")[0].count("@") > 1:  # a part of the password would be taken for the host, and shown
+        raise BadOption(
+            f"--database-url {without_password(database_url)!r} has more than one '@'.",
+            "Write an @ of a name or a password as %40.",
+        )
     return url.set(drivername="postgresql+psycopg")
 
 

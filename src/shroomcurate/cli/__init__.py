@@ -14,7 +14,13 @@ from shroomcurate.cli import catalogue  # noqa: F401
 from shroomcurate.cli import photos  # noqa: F401
 
 # isort: split
+from shroomcurate.cli import look  # noqa: F401
+
+# isort: split
 from shroomcurate.cli import judge  # noqa: F401
+
+# isort: split
+from shroomcurate.cli import machine  # noqa: F401
 
 # isort: split
 from shroomcurate.cli import demonstrate  # noqa: F401

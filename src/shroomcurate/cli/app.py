@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from shroomcurate import __version__
+from shroomcurate import __version__, show_state
+from shroomcurate.dataset import Dataset
+from shroomcurate.terminal import Terminal
 
 app = typer.Typer(
     name="shroomcurate",
@@ -36,5 +38,17 @@ def root(
     """Image datasets one can defend, curated from the iNaturalist open data.
 
     In order: **load-csvs**, **query**, **download**, **clean**, **train-baseline**, **report**. Any of them can be
-    stopped at any moment and typed again. **demo** shows all of it without a network; **status** says where you are.
+    stopped at any moment and typed again. **review** shows you the photos, to be judged by eye; **demo** runs all of it
+    without a network; **status** says where you are, **doctor** what this machine lacks.
     """
+
+
+def close(terminal: Terminal, dataset: Dataset) -> None:
+    """End a command with what to type next, as `status` says it."""
+    if terminal.as_json or terminal.quiet:
+        return
+    from shroomcurate.status import status
+
+    with terminal.progress() as progress:
+        found = status(dataset, progress)
+    show_state.next_step(terminal, found)

@@ -10,11 +10,12 @@ import typer
 from shroomcurate import show
 from shroomcurate.catalogue.api import ApiOptions
 from shroomcurate.catalogue.fetch import FetchOptions
-from shroomcurate.catalogue.load import LoadOptions
-from shroomcurate.cli.app import DATASET, app
+from shroomcurate.catalogue.load import QUALITIES, LoadOptions
+from shroomcurate.cli.app import DATASET, app, close
 from shroomcurate.dataset import Dataset
-from shroomcurate.options import AsJson, DatabaseUrl, DatasetFolder, Quiet
-from shroomcurate.select import QueryOptions
+from shroomcurate.options import AsJson, DatabaseUrl, DatasetFolder, Quiet, one_of, several_of
+from shroomcurate.select import LICENSE_PROFILES, LICENSES, QueryOptions
+from shroomcurate.select.options import RANKS
 from shroomcurate.terminal import Terminal, reported
 
 
@@ -69,7 +70,10 @@ def load_csvs(
             help="Name or id; everything below it is kept. Can be given again. Left away: Basidiomycota and Ascomycota."
         ),
     ] = None,
-    quality: Annotated[str, typer.Option(help="Quality grade: research, needs_id, casual or any.")] = "research",
+    quality: Annotated[
+        str,
+        typer.Option(help="Quality grade: research, needs_id, casual or any.", autocompletion=one_of(*QUALITIES)),
+    ] = "research",
     all_taxa: Annotated[bool, typer.Option("--all-taxa", help="Keep every taxon.")] = False,
     force: Annotated[
         bool,
@@ -167,6 +171,12 @@ def load_api(
     show.load_api(terminal, report, options)
 
 
+def _template_names(incomplete: str) -> list[str]:
+    from shroomcurate.select import list_templates
+
+    return one_of(*(template.name for template in list_templates()))(incomplete)
+
+
 @app.command()
 def query(
     species: Annotated[int, typer.Option(help="Classes: those with most available photos.")] = QueryOptions.species,
@@ -174,7 +184,9 @@ def query(
     reserve: Annotated[
         int | None, typer.Option(help="Further photos of each class, to fill holes. Left away: half of --per-class.")
     ] = None,
-    rank: Annotated[str, typer.Option(help="What a class is: species, genus or family.")] = QueryOptions.rank,
+    rank: Annotated[
+        str, typer.Option(help="What a class is: species, genus or family.", autocompletion=one_of(*RANKS))
+    ] = QueryOptions.rank,
     names: Annotated[
         Path | None, typer.Option(help="File of the classes you want, a name or taxon id a line, instead of the best.")
     ] = None,
@@ -182,18 +194,27 @@ def query(
         list[str] | None, typer.Option(help="Only what lies at or below this name or id. Can be given again.")
     ] = None,
     licenses: Annotated[
-        str, typer.Option(help="any, commercial, share, or licences joined by commas.")
+        str,
+        typer.Option(
+            help="any, commercial, share, or licences joined by commas.",
+            autocompletion=several_of(*LICENSES, alone=LICENSE_PROFILES),
+        ),
     ] = QueryOptions.licenses,
     region: Annotated[
         str | None,
         typer.Option(
-            help="conus (contiguous United States), or west,south,east,north in degrees: --region=-10,35,30,60"
+            help="conus (contiguous United States), or west,south,east,north in degrees: --region=-10,35,30,60",
+            autocompletion=one_of("conus"),
         ),
     ] = None,
     since: Annotated[str | None, typer.Option(help="First day of observation, YYYY-MM-DD or YYYY.")] = None,
     until: Annotated[str | None, typer.Option(help="Last day of observation, YYYY-MM-DD or YYYY.")] = None,
     quality: Annotated[
-        str, typer.Option(help="Quality grade: research, needs_id, casual or any. Others than research are unverified.")
+        str,
+        typer.Option(
+            help="Quality grade: research, needs_id, casual or any. Others than research are unverified.",
+            autocompletion=one_of(*QUALITIES),
+        ),
     ] = QueryOptions.quality,
     min_per_class: Annotated[int, typer.Option(help="Leave out classes with fewer photos.")] = 1,
     max_per_observation: Annotated[int | None, typer.Option(help="Photos of one observation, at most.")] = None,
@@ -207,7 +228,8 @@ def query(
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed draws another sample.")] = QueryOptions.seed,
     template: Annotated[
-        str | None, typer.Option(help="A template by name, or a file with a SELECT of your own.")
+        str | None,
+        typer.Option(help="A template by name, or a file with a SELECT of your own.", autocompletion=_template_names),
     ] = None,
     list_templates: Annotated[
         bool, typer.Option("--list-templates", help="List the templates and their parameters, and stop.")
@@ -251,5 +273,8 @@ def query(
         if show_sql:
             typer.echo(select.show_sql(options, database_url))
             return
-        summary = select.query(Dataset(dataset), options, database_url)
-    show.query(terminal, summary, options)
+        place = Dataset(dataset)
+        with terminal.progress():
+            summary = select.query(place, options, database_url)
+        show.query(terminal, summary, options)
+        close(terminal, place)

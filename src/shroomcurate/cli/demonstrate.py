@@ -16,6 +16,7 @@ from shroomcurate import show
 from shroomcurate.cli.app import app
 from shroomcurate.dataset import Dataset
 from shroomcurate.demo.plan import DemoOptions
+from shroomcurate.options import AsJson, Quiet
 from shroomcurate.terminal import Terminal, reported
 
 DEMO_NOTE = "A demonstration: these photos are painted, and no such observations exist."
@@ -25,6 +26,8 @@ DEMO_NOTE = "A demonstration: these photos are painted, and no such observations
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where the demo's dump, catalogue and dataset go.")] = Path("demo"),
     per_species: Annotated[int, typer.Option(help="Photos painted of each species.")] = DemoOptions.per_species,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run the whole pipeline on a painted dump and a photo server of its own. No network, about two minutes.
 
@@ -34,7 +37,8 @@ def demo(
     from shroomcurate.demo.score import score_cleaning
     from shroomcurate.demo.server import serve_photos
 
-    terminal = Terminal()
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    silently = ["--quiet"] if as_json or quiet else []
     page = folder / "dataset" / "report.html"
     with reported(terminal), _environment(SHROOMCURATE_HOME=folder / "home", SHROOMCURATE_DATASET=folder / "dataset"):
         terminal.say(f"Painting a dump of mushrooms that nobody ever found, into {folder / 'dump'} …")
@@ -54,7 +58,7 @@ def demo(
             ):
                 terminal.say(f"\n[bold green]$ shroomcurate {shlex.join(words)}[/]")
                 started = time.monotonic()
-                code = app(words, standalone_mode=False)
+                code = app([*words, *silently], standalone_mode=False)
                 if code:
                     raise typer.Exit(code)
                 took[words[0]] = time.monotonic() - started

@@ -6,28 +6,36 @@ from typing import Annotated
 
 import typer
 
-from shroomcurate import show
-from shroomcurate.cli.app import DATASET, app
+from shroomcurate import show, show_state
+from shroomcurate.cli.app import DATASET, app, close
 from shroomcurate.dataset import Dataset
-from shroomcurate.embed import EmbedOptions
-from shroomcurate.options import AsJson, DatasetFolder, Images, Quiet, Weights
+from shroomcurate.embed import EMBEDDERS, EmbedOptions
+from shroomcurate.options import AsJson, DatasetFolder, Images, Quiet, Weights, one_of
 from shroomcurate.report import ReportOptions
 from shroomcurate.split import SplitOptions
 from shroomcurate.terminal import Terminal, reported
-from shroomcurate.training import TrainOptions
+from shroomcurate.training import COMPARISONS, MODES, TrainOptions
 
 
 @app.command("train-baseline")
 def train_baseline(
-    mode: Annotated[str, typer.Option(help="finetune, or probe, which needs seconds.")] = TrainOptions.mode,
+    mode: Annotated[
+        str, typer.Option(help="finetune, or probe, which needs seconds.", autocompletion=one_of(*MODES))
+    ] = TrainOptions.mode,
     compare: Annotated[
-        str, typer.Option(help="Raw against cleaned by: probe, same (this mode's model) or none.")
+        str,
+        typer.Option(
+            help="Raw against cleaned by: probe, same (this mode's model) or none.",
+            autocompletion=one_of(*COMPARISONS),
+        ),
     ] = TrainOptions.compare,
     head_epochs: Annotated[int, typer.Option(help="Epochs for the new head, at most.")] = TrainOptions.head_epochs,
     block_epochs: Annotated[int, typer.Option(help="Epochs for the last blocks, at most.")] = TrainOptions.block_epochs,
     batch_size: Annotated[int, typer.Option(help="Photos a step.")] = TrainOptions.batch_size,
     seed: Annotated[int, typer.Option(help="Of the split and of training.")] = TrainOptions.seed,
-    embedder: Annotated[str, typer.Option(help="For probe: as in clean.")] = EmbedOptions.embedder,
+    embedder: Annotated[
+        str, typer.Option(help="For probe: as in clean.", autocompletion=one_of(*EMBEDDERS))
+    ] = EmbedOptions.embedder,
     weights: Weights = None,
     images: Images = None,
     dataset: DatasetFolder = DATASET,
@@ -43,7 +51,7 @@ def train_baseline(
     from shroomcurate.training import train_baseline
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    with reported(terminal), terminal.progress() as progress:
+    with reported(terminal):
         options = TrainOptions(
             mode=mode,
             compare=compare,
@@ -55,11 +63,13 @@ def train_baseline(
         )
         place = Dataset(dataset, images)
         place.require("clean.parquet")
-        if not place.path("embeddings.parquet").exists():
-            embed(place, EmbedOptions(embedder, weights), progress)
-        parts = split(place, SplitOptions(seed=seed))
-        summary = train_baseline(place, options, progress)
-    show.train_baseline(terminal, summary, parts, str(place.root / summary.run))
+        with terminal.progress() as progress:
+            if not place.path("embeddings.parquet").exists():
+                embed(place, EmbedOptions(embedder, weights), progress)
+            parts = split(place, SplitOptions(seed=seed), progress)
+            summary = train_baseline(place, options, progress)
+        show.train_baseline(terminal, summary, parts, str(place.root / summary.run))
+        close(terminal, place)
 
 
 @app.command()
@@ -77,9 +87,12 @@ def report(
     from shroomcurate.report import report
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    with reported(terminal), terminal.progress() as progress:
-        summary = report(Dataset(dataset, images), ReportOptions(note=note), progress)
-    show.report(terminal, summary)
+    place = Dataset(dataset, images)
+    with reported(terminal):
+        with terminal.progress() as progress:
+            summary = report(place, ReportOptions(note=note), progress)
+        show.report(terminal, summary)
+        close(terminal, place)
 
 
 @app.command()
@@ -93,6 +106,7 @@ def status(
     from shroomcurate.status import status
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    with reported(terminal):
-        found = status(Dataset(dataset, images))
-    show.status(terminal, found, str(dataset))
+    place = Dataset(dataset, images)
+    with reported(terminal), terminal.progress() as progress:
+        found = status(place, progress)
+    show_state.status(terminal, found, str(images or dataset))

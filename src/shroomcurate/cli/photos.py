@@ -9,11 +9,21 @@ import typer
 
 from shroomcurate import show
 from shroomcurate.clean import CleanOptions
-from shroomcurate.cli.app import DATASET, app
+from shroomcurate.cli.app import DATASET, app, close
 from shroomcurate.dataset import Dataset
-from shroomcurate.download import DownloadOptions
+from shroomcurate.download import SIZES, DownloadOptions
 from shroomcurate.embed import EMBEDDERS, EmbedOptions
-from shroomcurate.options import AsJson, DatabaseUrl, DatasetFolder, Images, Quiet, Weights
+from shroomcurate.options import (
+    AsJson,
+    DatabaseUrl,
+    DatasetFolder,
+    Images,
+    Quiet,
+    Weights,
+    one_of,
+    removed_classes,
+    removed_reasons,
+)
 from shroomcurate.restore import RestoreOptions
 from shroomcurate.terminal import Terminal, reported
 
@@ -22,7 +32,8 @@ from shroomcurate.terminal import Terminal, reported
 def download(
     base_url: Annotated[str, typer.Option(help="A mirror of the bucket.")] = DownloadOptions.base_url,
     photo_size: Annotated[
-        str, typer.Option("--size", help="original, large, medium, small, thumb or square.")
+        str,
+        typer.Option("--size", help="original, large, medium, small, thumb or square.", autocompletion=one_of(*SIZES)),
     ] = DownloadOptions.size,
     concurrency: Annotated[int, typer.Option(help="Requests at a time, at most.")] = DownloadOptions.concurrency,
     max_rate: Annotated[
@@ -72,20 +83,22 @@ def download(
             retry_gone=retry_gone,
             verify=verify,
         )
-        expected = plan(place, options)
+        with terminal.progress():
+            expected = plan(place, options)
         if dry_run:
             show.download_plan(terminal, expected)
             return
         show.warn_of_space(terminal, expected)
         rechecked = None
         if recheck:
-            newer = licenses_now(place, database_url)
             with terminal.progress() as progress:
+                newer = licenses_now(place, database_url)
                 rechecked = look_again(place, options, newer.licenses, progress)
             show.recheck(terminal, rechecked, newer.why_not)
         with terminal.progress() as progress:
             summary = download(place, options, progress)
-    show.download(terminal, summary, place, rechecked)
+        show.download(terminal, summary, rechecked)
+        close(terminal, place)
 
 
 @app.command()
@@ -116,7 +129,11 @@ def clean(
         int, typer.Option(help="Name this many photos whose verdict would teach most.")
     ] = CleanOptions.suggest,
     embedder: Annotated[
-        str, typer.Option(help=f"{', '.join(EMBEDDERS[:-1])}, or {EMBEDDERS[-1]}, which needs no weights.")
+        str,
+        typer.Option(
+            help=f"{', '.join(EMBEDDERS[:-1])}, or {EMBEDDERS[-1]}, which needs no weights.",
+            autocompletion=one_of(*EMBEDDERS),
+        ),
     ] = EmbedOptions.embedder,
     weights: Weights = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge, but write and move nothing.")] = False,
@@ -138,7 +155,7 @@ def clean(
     from shroomcurate.embed import embed
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    with reported(terminal), terminal.progress() as progress:
+    with reported(terminal):
         options = CleanOptions(
             eps=eps,
             auto_eps=auto_eps,
@@ -150,17 +167,23 @@ def clean(
             dry_run=dry_run,
         )
         place = Dataset(dataset, images)
-        with tempfile.TemporaryDirectory() as scratch:
+        with terminal.progress() as progress, tempfile.TemporaryDirectory() as scratch:
             elsewhere = Path(scratch) / "embeddings.parquet" if dry_run else None
             embedded = embed(place, EmbedOptions(embedder, weights), progress, elsewhere)
             summary = clean(place, options, progress, elsewhere)
-    show.clean(terminal, summary, embedded, place)
+        show.clean(terminal, summary, embedded, place)
+        if not dry_run:
+            close(terminal, place)
 
 
 @app.command()
 def restore(
-    reason: Annotated[str | None, typer.Option(help="Only those removed for this reason.")] = None,
-    class_name: Annotated[str | None, typer.Option("--class", help="Only those of this class.")] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Only those removed for this reason.", autocompletion=removed_reasons)
+    ] = None,
+    class_name: Annotated[
+        str | None, typer.Option("--class", help="Only those of this class.", autocompletion=removed_classes)
+    ] = None,
     photo_id: Annotated[list[int] | None, typer.Option(help="Only this photo. Can be given again.")] = None,
     images: Images = None,
     dataset: DatasetFolder = DATASET,
@@ -178,5 +201,8 @@ def restore(
     terminal = Terminal(as_json=as_json, quiet=quiet)
     with reported(terminal):
         options = RestoreOptions(reason and reason.replace(" ", "_"), class_name, tuple(photo_id or ()))
-        summary = restore(Dataset(dataset, images), options)
-    show.restore(terminal, summary)
+        place = Dataset(dataset, images)
+        with terminal.progress() as progress:
+            summary = restore(place, options, progress)
+        show.restore(terminal, summary)
+        close(terminal, place)

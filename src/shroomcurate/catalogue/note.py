@@ -1,0 +1,93 @@
+"""A note of the last load, beside the embedded server: what can be told of a catalogue without starting one.
+
+It is a hint: nothing is decided by it alone, and a load does not fail when it cannot be written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shroomcurate.home import home
+
+if TYPE_CHECKING:
+    from shroomcurate.catalogue.ledger import LoadReport
+
+FILE = "catalogue.json"
+
+#: Databases of which a note is kept, the newest ones.
+_MOST = 20
+
+#: PostgreSQL numbers its own relations below this; the file of a table that somebody made has a higher number.
+#: ``FirstNormalObjectId``, https://www.postgresql.org/docs/18/system-catalog-initial-data.html
+_FIRST_OF_USERS = 16384
+
+
+@dataclass(frozen=True)
+class LoadNote:
+    """The last load into one database from this machine."""
+
+    fingerprint: str
+    """As in the receipt of a selection that came from it."""
+    source: str
+    photos: int
+    from_api: bool
+    """Whether it holds only what `load-api` asked for."""
+    loaded_at: str
+    """UTC, ISO 8601."""
+
+
+def write_note(database_url: str | None, report: LoadReport) -> None:
+    """Note a load that has just ended."""
+    folder = Path(shlex.split(report.source)[0]) if report.source else Path()
+    note = LoadNote(
+        report.fingerprint,
+        report.source,
+        report.tables["photos"].kept,
+        folder.name == "dump" and (folder.parent / "pages").is_dir(),
+        datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    file = home() / FILE
+    partial = file.with_name(f"{FILE}.partial")
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        others = [(key, other) for key, other in _all_notes().items() if key != _key(database_url)]
+        notes = dict([*others, (_key(database_url), asdict(note))][-_MOST:])
+        partial.write_text(json.dumps(notes, indent=2), encoding="utf-8")
+        partial.replace(file)
+
+
+def read_note(database_url: str | None) -> LoadNote | None:
+    """Return the note of the last load into a database, the embedded one by default; None when there is none."""
+    with suppress(TypeError):  # of another version
+        return LoadNote(**_all_notes()[_key(database_url)]) if _key(database_url) in _all_notes() else None
+    return None
+
+
+def embedded_holds_tables() -> bool:
+    """Tell, without starting the embedded server, whether anybody has ever put a table with rows into it."""
+    with suppress(OSError):
+        for file in (home() / "postgres" / "base").glob("*/*"):
+            if file.name.isdecimal() and int(file.name) >= _FIRST_OF_USERS and file.stat().st_size:
+                return True
+    return False
+
+
+def _all_notes() -> dict[str, dict[str, Any]]:
+    with suppress(OSError, ValueError):
+        notes = json.loads((home() / FILE).read_bytes())
+        if isinstance(notes, dict):
+            return notes
+    return {}
+
+
+def _key(database_url: str | None) -> str:
+    """Return what names a database; a password is nobody's business."""
+    # Before the query is cut off: a question mark can stand in a password.
+    return re.sub(r"//([^:@/]*)(:.*)?@", r"//\1@", database_url).partition("?")[0] if database_url else "embedded"

@@ -1,0 +1,119 @@
+"""How a stage is run again as it was run before: the options that its receipts tell, as words of the command line.
+
+Typed without them, a cleaning with another ``--eps`` would be judged anew, and one without weights would ask for some.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from shroomcurate.errors import DamagedFile
+from shroomcurate.status.look import Look
+
+
+class Told(NamedTuple):
+    """An option that a receipt tells: its name there, its name on the command line, its default."""
+
+    name: str
+    option: str
+    default: Any
+
+
+#: Table -> what its receipt tells; of a run it is the table of predictions, of a page the page.
+TOLD: Mapping[str, tuple[Told, ...]] = {
+    "selection.parquet": (
+        Told("species", "--species", 445),
+        Told("per_class", "--per-class", 500),
+        Told("reserve", "--reserve", None),
+        Told("rank", "--rank", "species"),
+        Told("licenses", "--licenses", None),
+        Told("since", "--since", None),
+        Told("until", "--until", None),
+        Told("quality", "--quality", "research"),
+        Told("min_per_class", "--min-per-class", 1),
+        Told("max_per_observation", "--max-per-observation", None),
+        Told("max_per_observer", "--max-per-observer", None),
+        Told("seed", "--seed", 0),
+    ),
+    "downloads.parquet": (Told("size", "--size", "medium"),),
+    "embeddings.parquet": (Told("embedder", "--embedder", "mobilenet_v3_small"),),
+    "clean.parquet": (
+        Told("eps", "--eps", 0.3),
+        Told("min_samples", "--min-samples", 10),
+        Told("min_share", "--min-share", 0.2),
+        Told("max_share", "--max-share", 0.5),
+        Told("auto_eps", "--auto-eps", False),
+        Told("learn", "--no-learn", True),
+    ),
+    "predictions.parquet": (
+        Told("mode", "--mode", "finetune"),
+        Told("compare", "--compare", "probe"),
+        Told("head_epochs", "--head-epochs", 5),
+        Told("block_epochs", "--block-epochs", 10),
+        Told("batch_size", "--batch-size", 32),
+        Told("seed", "--seed", 0),
+    ),
+    "report.html": (Told("note", "--note", None),),
+}
+
+#: Who takes photos under any licence has chosen none.
+_ALL_LICENCES = 8
+
+
+def options_of(look: Look, stage: str) -> str:
+    """Return the options with which a stage was run before, as far as its receipts can be read; '' where by default."""
+    return "".join(f" {shlex.quote(word)}" for word in _words(look, stage))
+
+
+def _words(look: Look, stage: str) -> Iterator[str]:
+    if stage == "query":
+        yield from _query(_receipt(look, "selection.parquet"))
+    elif stage == "download":
+        yield from _typed("downloads.parquet", _receipt(look, "downloads.parquet"))
+    elif stage == "clean":
+        for name in ("embeddings.parquet", "clean.parquet"):
+            yield from _typed(name, _receipt(look, name))
+    elif stage == "train-baseline":
+        from shroomcurate.runs import latest_run
+
+        if run := latest_run(look.dataset):
+            yield from _typed("predictions.parquet", _receipt(look, f"runs/{run.name}/predictions.parquet"))
+        elif _receipt(look, "embeddings.parquet").get("embedder") == "classic":
+            yield from ("--mode", "probe")  # who has embedded without weights has none to fine-tune
+    elif stage == "report":
+        with suppress(OSError, ValueError):
+            yield from _typed("report.html", look.receipt_of_page().get("options") or {})
+
+
+def _receipt(look: Look, name: str) -> Mapping[str, Any]:
+    with suppress(DamagedFile, OSError):
+        receipt = look.receipt(name) if look.has(name) else None
+        return receipt.options if receipt else {}
+    return {}
+
+
+def _typed(name: str, options: Mapping[str, Any]) -> Iterator[str]:
+    for told in TOLD[name]:
+        value = options.get(told.name, told.default)
+        if value is None or str(value) == str(told.default):
+            continue
+        yield from (told.option,) if isinstance(value, bool) else (told.option, str(value))
+
+
+def _query(options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the options of a selection. Files of names and earlier datasets are not told, for nobody knows where."""
+    licences, reserve = options.get("licenses") or (), options.get("reserve")
+    told = {
+        **options,
+        "licenses": ",".join(licences) if 0 < len(licences) < _ALL_LICENCES else None,
+        "reserve": None if reserve == options.get("per_class", 0) // 2 else reserve,
+    }
+    yield from _typed("selection.parquet", {name: value for name, value in told.items() if value is not None})
+    for taxon in options.get("taxa") or ():
+        yield from ("--taxon", str(taxon))
+    box = [options.get(name) for name in ("west", "south", "east", "north")]
+    if None not in box:
+        yield f"--region={','.join(map(str, box))}"
