@@ -79,6 +79,9 @@ def test_classes_that_cannot_be_told_are_left_alone_and_named(tmp_path: Path) ->
     assert "too few" in summary.left_alone["Few"]
     assert "no cluster" in summary.left_alone["Scattered"]
     assert "more than 50%" in summary.left_alone["Halves"]
+    receipt = read_receipt(dataset.path("clean.parquet"))
+    assert receipt is not None
+    assert receipt.options["left_alone"] == summary.left_alone
     assert summary.removed == 0
     assert not dataset.removed.exists()
 

@@ -497,3 +497,16 @@ def test_classes_with_fewer_photos_than_were_asked_for_are_counted(photographed:
     assert (found["short"], found["lacking"]) == (1, 1)
     report(dataset)
     assert "1 of 2 classes have fewer" in dataset.path("report.html").read_text()
+
+
+def test_classes_in_which_nothing_was_judged_are_named_with_the_reason(photographed: Callable[..., Dataset]) -> None:
+    dataset = make_whole(photographed)
+    file = dataset.path("clean.parquet")
+    report(dataset)
+    assert "nothing was judged" not in dataset.path("report.html").read_text()
+    options = {"left_alone": {"Boletus_edulis": "12 photos are too few to tell"}}
+    write_table(file, read_table(file).replace_schema_metadata(None), Receipt("clean", options))
+    report(dataset)
+    page = dataset.path("report.html").read_text()
+    assert "In 1 class nothing was judged" in page
+    assert "<dt><i>Boletus edulis</i></dt><dd>12 photos are too few to tell</dd>" in page

@@ -97,7 +97,7 @@ def clean(
             receipt = Receipt(
                 "clean",
                 {key: value for key, value in asdict(options).items() if key not in _ASIDE}
-                | {"verdicts": digest(verdicts)},
+                | {"verdicts": digest(verdicts), "left_alone": judged.left_alone},
                 {name: file_hash(dataset.path(name)) for name in inputs},
             )
             write_table(dataset.path(TABLE), make_judgements(judged.photos, photographs.evidence), receipt)

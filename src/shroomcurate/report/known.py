@@ -202,6 +202,13 @@ class Known:
         return self._hashes[name]
 
     @cached_property
+    def left_alone(self) -> list[tuple[str, str]]:
+        """Classes whose noise the cleaning did not judge, and why."""
+        receipt = self.receipts.get("clean.parquet")
+        found = receipt.options.get("left_alone") if receipt else None
+        return sorted((name.replace("_", " "), why) for name, why in (found or {}).items())
+
+    @cached_property
     def verdicts(self) -> str | None:
         """What people have decided, as a hash."""
         return digest(read_verdicts(self.dataset))

@@ -46,6 +46,7 @@ def removed(known: Known, pictures: Pictures, at_most: int) -> dict[str, Any] | 
             }
         )
     return {
+        "left_alone": known.left_alone,
         "judged": len(table),
         "total": len(out),
         "duplicates": counts["duplicate"],

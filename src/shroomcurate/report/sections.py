@@ -218,7 +218,7 @@ def receipts(known: Known) -> list[dict[str, Any]]:
                 "name": name,
                 "stage": receipt.stage,
                 "version": receipt.version,
-                "options": sorted(as_words(receipt.options)),
+                "options": sorted(as_words({k: v for k, v in receipt.options.items() if k != "left_alone"})),
                 "inputs": sorted(receipt.inputs.items()),
                 "changed": sorted(changed),
             }

@@ -13,7 +13,7 @@ from functools import cached_property
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from shroomcurate.dataset import Dataset, damaged_table, read_table
+from shroomcurate.dataset import Dataset, damaged_table, read_receipt, read_table
 from shroomcurate.runs import latest_run
 from shroomcurate.tree import REASONS
 from shroomcurate.verdicts import Verdict
@@ -87,6 +87,8 @@ class Gallery:
     predictions: pa.Table | None
     run: str | None
     stamp: Mapping[str, Any]
+    left_alone: Mapping[str, str] = field(default_factory=dict)
+    """Class whose noise was not judged -> why."""
     before: Mapping[str, int] = field(default_factory=dict)
     """Path -> reason number that the cleaning before this one had found, as far as it was seen."""
 
@@ -191,6 +193,7 @@ def open_gallery(dataset: Dataset) -> Gallery:
     class_number = {name: each for each, name in enumerate(classes)}
     rows = np.full(len(paths), -1, np.int64)
     rows[[number[path] for path in judged]] = np.arange(len(judged))
+    receipt = read_receipt(dataset.path("clean.parquet")) if clean is not None else None
     return Gallery(
         paths=paths,
         places=[places[path][0] if path in places else None for path in paths],
@@ -204,6 +207,7 @@ def open_gallery(dataset: Dataset) -> Gallery:
         predictions=_table(dataset, f"runs/{run.name}/predictions.parquet") if run else None,
         run=run.name if run else None,
         stamp=then,
+        left_alone=(receipt.options.get("left_alone") if receipt else None) or {},
     )
 
 

@@ -24,7 +24,9 @@ function judgement(store, number, detail) {
   const reason = store.reason[number];
   const state = reason > 0 ? "removed" : reason === 0 ? "kept" : "unjudged";
   const words = reason > 0 ? `removed as ${plain(store.reasons[reason - 1].name)}` : reason === 0 ? "kept" : "not judged yet";
-  const who = detail && reason >= 0 ? DECIDED_BY[detail.decided_by] ?? "" : "";
+  const alone = detail?.left_alone && detail.decided_by !== "person" && reason === 0;
+  const who = alone ? `without a judgement, for its class was left alone: ${detail.left_alone}`
+    : detail && reason >= 0 ? DECIDED_BY[detail.decided_by] ?? "" : "";
   const cluster = store.cluster[number];
   const size = detail?.cluster_size ? ` of ${photos(detail.cluster_size)}` : "";
   const place = cluster < 0 ? "in no cluster" : cluster === 0 ? `in the largest cluster${size}` : `in cluster ${cluster}${size}`;
