@@ -205,9 +205,11 @@ function wire() {
     zoom: () => large.zoom(),
     look,
     search: () => {
-      if (large.open) large.dialog.close();
       $("fields").classList.add("open");
-      setTimeout(() => $("text").focus(), 30); // after the dialog has given the keyboard back to the wall
+      if (large.open) { // the text has the keyboard once the dialog has given it back to the wall
+        large.dialog.addEventListener("close", () => setTimeout(() => $("text").focus()), { once: true });
+        large.dialog.close();
+      } else $("text").focus();
     },
     size: (way) => large.open || setSize(wall.size + way),
     section: (way) => judge.section(way),
