@@ -22,7 +22,7 @@ from shroomcurate.dataset import Dataset, Receipt, make_table, read_table, write
 from shroomcurate.errors import BadOption
 from shroomcurate.review.detail import detail
 from shroomcurate.review.gallery import NOT_JUDGED, REASON_NUMBERS, Gallery, open_gallery, verdict_code
-from shroomcurate.review.views import VIEWS, Filter, View, duplicate_groups, passing, view, why_not
+from shroomcurate.review.views import VIEWS, Filter, View, passing, view, why_not
 from shroomcurate.select import SCHEMA as SELECTION
 from shroomcurate.training import SCHEMA as PREDICTIONS
 from shroomcurate.tree import REASONS
@@ -121,7 +121,7 @@ def test_a_view_shows_no_photo_twice_and_its_sections_cover_it(
     assert at == len(found.order)
     passed = set(np.flatnonzero(passing(gallery, wanted, codes)).tolist())
     if name == "duplicates":  # a group is shown whole, or one could not choose
-        groups = duplicate_groups(gallery)
+        groups = gallery.duplicate_groups
         assert set(found.order) == {number for group in groups if passed & set(group) for number in group}
     else:
         assert set(found.order) <= passed
@@ -453,6 +453,20 @@ def test_what_moved_is_what_the_last_cleaning_judges_otherwise(
         heading = title.split("|")[0]
         assert heading in names
         assert all((heading == "Back") == (kept_or_why[number] == 0) for number in members)
+
+
+def test_a_class_whose_name_another_one_begins_with_stands_under_its_own_name(tmp_path: Path) -> None:
+    for name in ("Amanita", "Amanita muscaria", "Amanita-like"):  # paths sort "Amanita muscaria/" before "Amanita/"
+        for number in range(1 + len(name) % 3):
+            place = tmp_path / "tree" / name / f"{number}.jpg"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(b"a photo")
+    dataset = Dataset(images=tmp_path / "tree")
+    gallery = open_gallery(dataset)
+    found = view(gallery, "all", Filter(), nothing_said(gallery), dataset)
+    assert len(found.sections) == 3
+    for title, members in shown(found).items():
+        assert {gallery.classes[gallery.class_of[number]] for number in members} == {title.split("|")[0]}
 
 
 def test_verdict_codes_are_those_of_the_page() -> None:

@@ -8,7 +8,6 @@ from shroomcurate.dataset import Column
 from shroomcurate.evidence import EVIDENCE
 from shroomcurate.licences import DEEDS
 from shroomcurate.review.gallery import Gallery
-from shroomcurate.review.views import duplicate_groups
 from shroomcurate.safety import SAFETY_NOTICE
 from shroomcurate.verdicts import Verdict
 
@@ -48,7 +47,7 @@ def detail(gallery: Gallery, number: int, verdict: Verdict | None) -> dict[str, 
             for column in (_DISTANCE, *EVIDENCE)
             if judged
         ],
-        "duplicates": next((group for group in duplicate_groups(gallery) if number in group), []),
+        "duplicates": next((group for group in gallery.duplicate_groups if number in group), []),
         "prediction": _prediction(gallery, number),
         "verdict": {"keep": verdict.keep, "reason": verdict.reason} if verdict else None,
     }

@@ -129,6 +129,23 @@ class Gallery:
             if path in self.number and truth != predicted
         }
 
+    @cached_property
+    def duplicate_groups(self) -> list[list[int]]:
+        """The photos that are the same, as connected by ``duplicate_of``; in each group the one kept first."""
+        import numpy as np
+
+        groups: dict[int, list[int]] = {}
+        for number in np.flatnonzero(self.original >= 0).tolist():
+            original = int(self.original[number])
+            one, other = groups.setdefault(number, [number]), groups.setdefault(original, [original])
+            if one is not other:
+                one.extend(other)
+                for each in other:
+                    groups[each] = one
+        unique = {id(group): group for group in groups.values()}
+        stays = self.reason == KEPT
+        return [sorted(group, key=lambda number: (not stays[number], number)) for group in unique.values()]
+
     def codes(self, verdicts: Mapping[str, Verdict]) -> NDArray[np.int8]:
         """Return each photo's verdict as :func:`verdict_code`."""
         import numpy as np

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -79,7 +79,7 @@ class _Named:
     about: str
     make: Callable[[Gallery, NDArray[np.bool_], Dataset], View]
     needs: str = ""
-    """Without which there is nothing to see: ``clean``, ``embeddings`` (judged), ``vectors``, ``predictions``."""
+    """Without which there is nothing to see, see :func:`why_not`."""
 
 
 def view(gallery: Gallery, name: str, wanted: Filter, codes: NDArray[np.int8], dataset: Dataset) -> View:
@@ -205,7 +205,7 @@ def _cluster(number: int) -> str:
 def _duplicates(gallery: Gallery, found: NDArray[np.bool_], _dataset: Dataset) -> View:
     """Show groups of photos that are the same, those with different labels first; in each the one kept first."""
     ordered = []
-    for members in duplicate_groups(gallery):
+    for members in gallery.duplicate_groups:
         if not found[members].any():
             continue
         names = sorted({_words(gallery.classes[gallery.class_of[number]]) for number in members})
@@ -214,23 +214,6 @@ def _duplicates(gallery: Gallery, found: NDArray[np.bool_], _dataset: Dataset) -
         ordered.append((len(names) == 1, title, members, detail))
     ordered.sort()
     return _sections((title, detail, members, True) for _, title, members, detail in ordered)
-
-
-def duplicate_groups(gallery: Gallery) -> list[list[int]]:
-    """Return the photos that are the same, as connected by ``duplicate_of``; in each the one kept first."""
-    import numpy as np
-
-    groups: dict[int, list[int]] = {}
-    for number in np.flatnonzero(gallery.original >= 0).tolist():
-        original = int(gallery.original[number])
-        one, other = groups.setdefault(number, [number]), groups.setdefault(original, [original])
-        if one is not other:
-            one.extend(other)
-            for each in other:
-                groups[each] = one
-    unique = {id(group): group for group in groups.values()}
-    stays = gallery.reason == KEPT
-    return [sorted(group, key=lambda number: (not stays[number], number)) for group in unique.values()]
 
 
 def _useful(gallery: Gallery, found: NDArray[np.bool_], dataset: Dataset) -> View:
@@ -287,14 +270,10 @@ def _moved(gallery: Gallery, found: NDArray[np.bool_], _dataset: Dataset) -> Vie
 def _all(gallery: Gallery, found: NDArray[np.bool_], _dataset: Dataset) -> View:
     import numpy as np
 
-    numbers = np.flatnonzero(found)  # sorted by path, so by class
-    counts = Counter(gallery.class_of[numbers].tolist())
-    start = 0
-    sections = []
-    for number in sorted(counts):
-        sections.append(Section(_words(gallery.classes[number]), "", start, counts[number]))
-        start += counts[number]
-    return View(numbers.tolist(), sections)
+    numbers = np.flatnonzero(found)  # sorted by path, so class by class
+    ends = np.flatnonzero(np.diff(gallery.class_of[numbers])) + 1
+    groups = [group.tolist() for group in np.split(numbers, ends) if len(group)]
+    return _sections((_words(gallery.classes[gallery.class_of[group[0]]]), "", group, False) for group in groups)
 
 
 def _nearest(gallery: Gallery, found: NDArray[np.bool_]) -> list[int]:
