@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shroomcurate.dataset import Column, Dataset, Receipt, make_table, write_table
-from shroomcurate.groups import Leak, Tie, certify, connect, photo_groups, photo_ties
+from shroomcurate.groups import KINDS, Leak, Tie, certify, connect, photo_groups, photo_ties
 from tests.conftest import jpeg
 
 CLEAN = (
@@ -125,7 +126,7 @@ def test_the_certificate_counts_what_it_checked(selected: Callable[..., Dataset]
     }
 
 
-@pytest.mark.parametrize("kind", ["observation", "photo", "duplicate"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "group"])
 def test_a_planted_leak_is_caught_and_named_even_if_the_groups_are_wrong(kind: str) -> None:
     ties = {"a": [Tie(kind, "same")], "b": [Tie(kind, "same")]}
     with pytest.raises(Leak, match=f"{kind} same: a is in train, b in test"):
@@ -152,3 +153,44 @@ def test_every_observation_that_a_photo_stands_in_ties_it(tmp_path: Path) -> Non
     assert list(photo_groups(dataset).values()) == ["images/A/1.jpg"] * 3 + ["images/A/4.jpg"]
     write_table(dataset.path("selection.parquet"), table.drop_columns("other_observations"), Receipt("query", {}))
     assert len(set(photo_groups(dataset).values())) == 4
+
+
+def with_days(dataset: Dataset, of: dict[int, tuple[int | None, date | None]]) -> None:
+    """Write a selection whose photos, each its own observation, have this observer and day; and judge them all kept."""
+    types = {"photo_id": "int64", "observation_uuid": "string", "observer_id": "int64", "observed_on": "date32"}
+    rows = [
+        {"photo_id": number, "observation_uuid": f"o{number}", "observer_id": observer, "observed_on": day}
+        for number, (observer, day) in of.items()
+    ]
+    table = make_table([Column(name, type_, "") for name, type_ in types.items()], rows)
+    write_table(dataset.path("selection.parquet"), table, Receipt("query", {}))
+    judge(
+        dataset,
+        [{"path": f"images/A/{n}.jpg", "photo_id": n, "class": "AB"[n % 2], "kept": True} for n in of],
+    )
+
+
+def test_one_observer_on_one_day_ties_by_option_across_classes_and_only_where_both_are_known(tmp_path: Path) -> None:
+    dataset, first, second = Dataset(tmp_path), date(2024, 9, 30), date(2024, 10, 1)
+    with_days(
+        dataset,
+        {
+            1: (7, first),
+            2: (7, first),
+            3: (7, second),
+            4: (8, first),
+            5: (None, first),
+            6: (None, first),
+            7: (7, None),
+            8: (7, None),
+        },
+    )
+    assert len(set(photo_groups(dataset).values())) == 8
+    groups = photo_groups(dataset, same_day=True)
+    assert groups["images/A/1.jpg"] == groups["images/A/2.jpg"]
+    assert len(set(groups.values())) == 7
+    ties = photo_ties(dataset, same_day=True)
+    counts = certify(dict.fromkeys(ties, "train"), ties, groups)
+    assert (counts["observer_days"], counts["observations"], counts["groups"]) == (3, 8, 7)
+    ties = photo_ties(dataset)
+    assert "observer_days" not in certify(dict.fromkeys(ties, "train"), ties, photo_groups(dataset))

@@ -10,6 +10,7 @@ import math
 import re
 import tempfile
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -249,18 +250,21 @@ def test_a_dataset_without_places_and_dates_says_so(whole: Dataset) -> None:
             st.sampled_from(["train", "test"]),
             st.integers(0, 1),
             st.booleans(),  # is in the split
+            st.sampled_from([None, 1, 2]),  # the day
         ),
         min_size=4,
         max_size=8,
-    )
+    ),
+    st.booleans(),
 )
-def test_the_page_s_certificate_says_what_the_split_s_own_check_says(photos: list[Any]) -> None:
+def test_the_page_s_certificate_says_what_the_split_s_own_check_says(photos: list[Any], same_day: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         dataset = Dataset(folder)
         paths = [f"images/A/{number + 1}.jpg" for number in range(len(photos))]
         selected, judged, parts = [], [], []
-        for number, (observation, same, part, fold, inside) in enumerate(photos):
+        for number, (observation, same, part, fold, inside, day) in enumerate(photos):
             row = selection_rows(["A"], 1)[0] | {"photo_id": number + 1, "observation_uuid": f"o{observation}"}
+            row |= {"observed_on": day and date(2024, 9, day), "observer_id": number % 2 or None}
             selected.append(row | {"other_observations": "o7 o8" if number == 1 else None})
             other = None if same in (None, number) else paths[same]
             judged.append({"path": paths[number], "photo_id": number + 1, "class": "A", "duplicate_of": other})
@@ -271,22 +275,23 @@ def test_the_page_s_certificate_says_what_the_split_s_own_check_says(photos: lis
                 )
         write_table(dataset.path("selection.parquet"), make_table(SELECTION, selected), Receipt("query", {}))
         write_table(dataset.path("clean.parquet"), make_table(clean.SCHEMA, judged), Receipt("clean", {}))
-        write_table(dataset.path("splits.parquet"), make_table(SPLITS, parts), Receipt("split", {}))
+        receipt = Receipt("split", {"same_day": same_day})
+        write_table(dataset.path("splits.parquet"), make_table(SPLITS, parts), receipt)
         known = Known(dataset)
         assert known.splits is not None
         found = certificate(known, known.splits)
         try:
             checked = certify(
                 {row["path"]: (row["split"], row["fold"]) for row in parts},
-                photo_ties(dataset),
+                photo_ties(dataset, same_day),
                 {row["path"]: row["group"] for row in parts},
             )
         except Leak:
             assert found.leak
         else:
             assert found.leak is None
-            assert found.checked == {name: checked[name] for name in found.checked}
-            assert set(found.checked) == {"groups", "photo_ids", "observations", "near_duplicates"}
+            assert found.checked == {name: checked[name] for name in checked if name not in {"photos", "crossings"}}
+            assert set(found.checked) >= {"groups", "photo_ids", "observations", "near_duplicates"}
 
 
 def test_photos_of_the_split_that_are_gone_are_counted(whole: Dataset) -> None:

@@ -2,17 +2,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shroomcurate.dataset import Dataset, read_receipt, read_table
 from shroomcurate.errors import BadOption, TooLittleData
-from shroomcurate.groups import photo_groups
-from shroomcurate.split import SCHEMA, SPLITS, SplitOptions, place, share_out, split
-from tests.test_groups import judge
+from shroomcurate.groups import Leak, Tie, certify, connect, photo_groups, photo_ties, split_by_day
+from shroomcurate.split import SCHEMA, SPLITS, SplitOptions, place, share_out, shares, split
+from tests.test_groups import judge, with_days
 
 #: Any photos: path -> (class, group), classes free to share groups.
 worlds = st.dictionaries(
@@ -54,12 +55,14 @@ def test_a_class_of_fewer_than_three_groups_stays_in_train_whole(world: dict[str
 
 #: Group sizes of classes that share no group.
 classes_apart = st.lists(st.lists(st.integers(1, 9), min_size=3, max_size=60), min_size=1, max_size=4)
+some_shares = st.sampled_from(["70/15/15", "4:1", "60/20/20", "1/1/1", "10:90"]).map(shares)
 
 
-@given(classes_apart, st.integers(0, 5))
-def test_every_class_of_three_groups_is_in_all_splits_at_about_its_shares(sizes: list[list[int]], seed: int) -> None:
+@given(classes_apart, st.integers(0, 5), some_shares)
+def test_every_class_of_three_groups_is_in_all_splits_as_near_its_shares_as_groups_allow(
+    sizes: list[list[int]], seed: int, shares: tuple[float, float, float]
+) -> None:
     groups = {f"{c}/{g}": {str(c): n} for c, of_class in enumerate(sizes) for g, n in enumerate(of_class)}
-    shares = [0.7, 0.15, 0.15]
     part_of = share_out(groups, shares, str(seed), keep_small_whole=True)
     for c, of_class in enumerate(sizes):
         counts = Counter[int]()
@@ -160,3 +163,96 @@ def test_folds_are_of_about_one_size(sizes: list[int]) -> None:
     for group, fold in fold_of.items():
         counts[fold] += sizes[int(group)]
     assert all(0 < counts[fold] <= sum(sizes) / 5 + max(sizes) for fold in range(5))
+
+
+# -- the shares that a person types --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("70/15/15", (0.7, 0.15, 0.15)),
+        ("0.7/0.15/0.15", (0.7, 0.15, 0.15)),
+        ("7:1.5:1.5", (0.7, 0.15, 0.15)),
+        ("1/1/2", (0.25, 0.25, 0.5)),
+        ("4:1", (0.8, 0.1, 0.1)),
+        ("80/20", (0.8, 0.1, 0.1)),
+        (" 60 / 20 / 20 ", (0.6, 0.2, 0.2)),
+    ],
+)
+def test_shares_are_read_as_they_are_meant(typed: str, meant: tuple[float, float, float]) -> None:
+    assert shares(typed) == pytest.approx(meant)
+    SplitOptions(*shares(typed))
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "70", "70/15/15/0", "70/15/0", "4:-1", "a/b/c", "nan/1/1", "inf:1", "1e308:1e308"]
+)
+def test_shares_that_mean_nothing_say_what_to_type(typed: str) -> None:
+    with pytest.raises(BadOption) as error:
+        shares(typed)
+    assert "70/15/15" in error.value.hint
+    assert "4:1" in error.value.hint
+
+
+@given(st.lists(st.floats(1e-3, 1e6), min_size=2, max_size=3))
+def test_any_positive_numbers_are_shares_that_the_options_take(numbers: list[float]) -> None:
+    found = shares("/".join(map(repr, numbers)))
+    assert SplitOptions(*found).train == found[0]
+    assert found[0] == pytest.approx(numbers[0] / sum(numbers))
+
+
+# -- ties of every kind --------------------------------------------------------------------------------------
+
+ties_of = st.dictionaries(
+    st.integers(0, 60).map(lambda i: f"p{i:02}"),
+    st.lists(
+        st.builds(
+            Tie,
+            st.sampled_from(["observation", "photo", "duplicate", "observer-day"]),
+            st.integers(0, 40).map(str),
+        ),
+        max_size=3,
+    ),
+    min_size=1,
+)
+
+
+@settings(deadline=None)  # the first example imports SciPy
+@given(ties_of, st.integers(0, 3), some_shares)
+def test_no_tie_of_any_kind_crosses_and_a_planted_leak_is_caught(
+    ties: dict[str, list[Tie]], seed: int, shares: tuple[float, float, float]
+) -> None:
+    groups = connect(ties)
+    placed = place({path: "AB"[int(path[1:]) % 2] for path in ties}, groups, SplitOptions(*shares, seed=seed))
+    assert certify(placed, ties, groups)["crossings"] == 0
+    for path, mine in ties.items():
+        for other, theirs in ties.items():
+            if set(mine) & set(theirs):
+                assert placed[path] == placed[other]
+                if path != other:
+                    moved = placed | {path: ("elsewhere", 0)}
+                    with pytest.raises(Leak):
+                        certify(moved, ties, {name: name for name in ties})
+
+
+def test_days_are_kept_whole_by_option_and_whoever_reads_the_split_later_knows(tmp_path: Path) -> None:
+    dataset = Dataset(tmp_path)
+    with_days(dataset, {n: (n % 7, date(2024, 9, 1 + n // 28)) for n in range(1, 141)})  # 4 photos an observer's day
+    split(dataset)
+    assert not split_by_day(dataset)
+    by_day = photo_ties(dataset, same_day=True)
+
+    def certificate() -> dict[str, int]:
+        parts = {str(row["path"]): row["split"] for row in rows_of(dataset)}
+        return certify(parts, by_day, {path: path for path in parts})
+
+    with pytest.raises(Leak, match="observer-day"):
+        certificate()
+    summary = split(dataset, SplitOptions(same_day=True))
+    assert split_by_day(dataset)
+    assert certificate()["crossings"] == 0
+    assert summary.certificate["observer_days"] == len({tie for mine in by_day.values() for tie in mine[2:]})
+    receipt = read_receipt(dataset.path("splits.parquet"))
+    assert receipt is not None
+    assert receipt.options["same_day"] is True

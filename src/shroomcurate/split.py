@@ -11,6 +11,8 @@ groups cannot be in all three splits: it stays in training whole, and the summar
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
@@ -25,7 +27,7 @@ SCHEMA = (
     Column("class", "string", "its class"),
     Column("split", "string", "train, val or test"),
     Column("fold", "int32", "its fold for cross-validation, from 0; independent of the split"),
-    Column("group", "string", "photos that must stay together: one observation, one photo, near-duplicates"),
+    Column("group", "string", "photos that stay together: an observation, a photo, near-duplicates, an observer's day"),
 )
 SPLITS = ("train", "val", "test")
 
@@ -42,6 +44,9 @@ class SplitOptions:
         Parts for cross-validation: 5 trains on 80 %, close to the final model's share, at five times its cost.
     seed
         Another seed gives another split.
+    same_day
+        Keep together what one observer took on one day: nearer to how a stranger's photos fare, at the price of larger
+        groups, which meet the shares less closely. Off, for most observations of a day are of different finds.
     """
 
     train: float = 0.70
@@ -49,6 +54,7 @@ class SplitOptions:
     test: float = 0.15
     folds: int = 5
     seed: int = 0
+    same_day: bool = False
 
     def __post_init__(self) -> None:
         for name in SPLITS:
@@ -60,6 +66,43 @@ class SplitOptions:
             raise BadOption(f"The shares add up to {total:g}.", "Give three that add up to 1, such as 0.7, 0.15, 0.15.")
         if self.folds < 2:
             raise BadOption(f"The number of folds is {self.folds}.", "Give 2 or more.")
+
+
+def shares(text: str) -> tuple[float, float, float]:
+    """Return the shares of train, val and test that a person typed.
+
+    Three numbers are these shares, whatever they add up to: ``70/15/15``, ``0.7/0.15/0.15``. Two are training against
+    what is held out, and that is halved into val and test, for a model must be chosen on other photos than it is
+    tested on: ``4:1`` and ``80/20`` are 80/10/10. A slash or a colon stands between them.
+
+    Raises
+    ------
+    BadOption
+        These are not two or three numbers above 0.
+
+    Examples
+    --------
+    >>> shares("70/15/15")
+    (0.7, 0.15, 0.15)
+    >>> shares("4:1")
+    (0.8, 0.1, 0.1)
+    """
+    words = re.split("[/:]", text)
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 2:
+        numbers = [numbers[0], numbers[1] / 2, numbers[1] / 2]
+    total = sum(numbers)
+    if len(numbers) != 3 or not all(number > 0 for number in numbers) or not math.isfinite(total):
+        raise BadOption(
+            f"The split is {text!r}.",
+            "Give the shares of training, validation and test, such as 70/15/15; or training against the rest, "
+            "which is then halved, such as 4:1.",
+        )
+    train, val, test = (number / total for number in numbers)
+    return train, val, test
 
 
 @dataclass(frozen=True)
@@ -96,7 +139,7 @@ def split(dataset: Dataset, options: SplitOptions = SplitOptions(), progress: Pr
                 f"There are no photos to split in {dataset.images}.",
                 f"Type this first: shroomcurate download {dataset.option}",
             )
-        ties = photo_ties(dataset)
+        ties = photo_ties(dataset, options.same_day)
         groups = connect(ties)
         placed = place(classes, groups, options)
         certificate = certify(placed, ties, groups)

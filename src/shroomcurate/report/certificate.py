@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shroomcurate.groups import KINDS, Leak, certify, photo_ties
+from shroomcurate.groups import BY_OPTION, KINDS, Leak, certify, photo_ties, split_by_day
 from shroomcurate.report.known import Known
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ class _Ties(NamedTuple):
 
 
 def certificate(known: Known, splits: pa.Table) -> Certificate:
-    """Check that no group, photo, observation or near-duplicate lies in two splits or folds."""
+    """Check that no group, photo, observation or near-duplicate lies in two splits or folds; nor an observer's day.
+
+    Days are looked at where the split was asked to keep them whole.
+    """
     if known.clean is None:
         return _by_files(known, splits)
     import pyarrow.compute as pc
@@ -48,12 +51,15 @@ def certificate(known: Known, splits: pa.Table) -> Certificate:
         "observation": _observations(known, clean["photo_id"]),
         "duplicate": _duplicates(known.clean["duplicate_of"], there["path"], clean["duplicate_of"]),
     }
+    if split_by_day(known.dataset):
+        ties[BY_OPTION] = _observer_days(known, clean["photo_id"])
     checked = {}
     for kind, those in ties.items():
         count, leak = _crossing(kind, those, there)
         if leak:
             return Certificate({}, leak, unknown)
-        checked[KINDS[kind]] = count
+        if count or kind != BY_OPTION:
+            checked[KINDS[kind]] = count
     return Certificate(checked, None, unknown)
 
 
@@ -99,6 +105,18 @@ def _observations(known: Known, ids: pa.ChunkedArray) -> _Ties:
     )
 
 
+def _observer_days(known: Known, ids: pa.ChunkedArray) -> _Ties:
+    """Return observer and day of the photos with these ids, where both are known."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if known.selection is None:
+        return _held(pa.chunked_array([pa.nulls(len(ids), pa.string())]))
+    selected = known.selection.take(pc.index_in(ids, value_set=known.selection["photo_id"]))
+    days = (selected[name].cast(pa.string()) for name in ("observer_id", "observed_on"))
+    return _held(pc.binary_join_element_wise(*days, " "))
+
+
 def _duplicates(originals: pa.ChunkedArray, paths: pa.ChunkedArray, duplicate_of: pa.ChunkedArray) -> _Ties:
     """Return what each photo equals; the photo that others equal holds its own path, for they hold that too."""
     import pyarrow as pa
@@ -117,7 +135,7 @@ def _whole(column: Any) -> pa.Array:
 
 
 def _by_files(known: Known, splits: pa.Table) -> Certificate:
-    ties = photo_ties(known.dataset)
+    ties = photo_ties(known.dataset, split_by_day(known.dataset))
     rows = list(zip(*(splits[name].to_pylist() for name in ("path", "split", "fold", "group")), strict=True))
     there = [row for row in rows if row[0] in ties]
     try:
@@ -125,4 +143,6 @@ def _by_files(known: Known, splits: pa.Table) -> Certificate:
         checked = certify(parts, ties, {path: group for path, *_, group in there})
     except Leak as found:
         return Certificate({}, str(found), len(rows) - len(there))
-    return Certificate({name: checked[name] for name in KINDS.values()}, None, len(rows) - len(there))
+    return Certificate(
+        {name: checked[name] for name in KINDS.values() if name in checked}, None, len(rows) - len(there)
+    )
