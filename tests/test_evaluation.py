@@ -40,7 +40,8 @@ def test_a_class_that_is_never_called_has_precision_0_and_an_absent_class_does_n
 def test_every_figure_agrees_with_scikit_learn(seed: int) -> None:
     logits, truth = sample(seed)
     labels = [f"class {i}" for i in range(7)]
-    found = ev.evaluate(logits, truth, [str(i) for i in range(len(truth))], labels, temperature=1.0)
+    alone = [str(i) for i in range(len(truth))]
+    found = ev.evaluate(logits, truth, alone, labels, temperature=1.0, observations=alone)
     predicted = logits.argmax(axis=1)
     precision, recall, f1, support = reference.precision_recall_fscore_support(truth, predicted, labels=range(7))
     assert found["top1"] == pytest.approx(reference.accuracy_score(truth, predicted))
@@ -54,7 +55,11 @@ def test_every_figure_agrees_with_scikit_learn(seed: int) -> None:
     assert found["macro_recall"] == pytest.approx(recall.mean())
     assert found["macro_f1"] == pytest.approx(f1.mean())
     assert ev.log_loss(logits, truth) == pytest.approx(reference.log_loss(truth, ev.softmax(logits)))
-    assert found["by_observation"] == {"observations": len(truth), "top1": pytest.approx(found["top1"])}
+    assert found["brier"] == pytest.approx(reference.brier_score_loss(truth, ev.softmax(logits), labels=range(7)))
+    votes = {"photos": len(truth), "top1": pytest.approx(found["top1"])}
+    assert found["by_observation"] == {"observations": len(truth), **votes}
+    assert found["by_group"] == {"groups": len(truth), **votes}
+    assert found["test_photos"] == len(truth)
 
 
 def test_top_k_counts_a_class_that_is_second_only_from_k_2_on() -> None:
@@ -121,12 +126,52 @@ def test_the_temperature_that_spoilt_calibration_is_found_again(true_temperature
     assert after < before / 2
 
 
+@pytest.mark.parametrize(("margin", "right"), [(4.0, 3), (0.5, 3), (2.0, 2.2)])
+def test_the_temperature_by_hand(margin: float, right: float) -> None:
+    # Ten photos of two classes, each called by the same margin m. Most likely is sigmoid(m / T) = the share that is
+    # right, so T = m / log(right / wrong).
+    logits = np.tile([margin, 0.0], (40, 1))
+    truth = np.array([0] * round(10 * right) + [1] * (40 - round(10 * right)))
+    assert ev.fit_temperature(logits, truth) == pytest.approx(margin / np.log(right / (4 - right)), rel=1e-3)
+
+
+def test_a_temperature_above_1_makes_less_sure_and_changes_no_prediction_by_hand() -> None:
+    logits = np.array([[2.0, 0.0], [0.0, 4.0]])
+    assert ev.softmax(logits)[:, 0] == pytest.approx([1 / (1 + np.exp(-2)), 1 / (1 + np.exp(4))])
+    assert ev.softmax(logits, 2.0)[:, 0] == pytest.approx([1 / (1 + np.exp(-1)), 1 / (1 + np.exp(2))])
+    # sure 0.881 and 0.982 before, 0.731 and 0.881 after; the first is wrong, each has a bin of its own
+    before, after = (ev.calibration(ev.softmax(logits, each), np.array([1, 1]))[0] for each in (1.0, 2.0))
+    assert before == pytest.approx((0.880797 + 1 - 0.982014) / 2, abs=1e-6)
+    assert after == pytest.approx((0.731059 + 1 - 0.880797) / 2, abs=1e-6)
+
+
+def test_the_brier_score_by_hand() -> None:
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    assert ev.brier(probabilities[:1], np.array([0])) == pytest.approx(0.3**2 + 0.2**2 + 0.1**2)
+    assert ev.brier(probabilities[1:], np.array([1, 0])) == pytest.approx((0 + 2) / 2)
+
+
 def test_photos_of_one_observation_vote_once() -> None:
     probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])  # the mean of the first two is for class 0
     truth = np.array([0, 0, 0])
-    assert ev.accuracy_by_vote(probabilities, truth, ["g", "g", "h"]) == (0.5, 2)
-    assert ev.accuracy_by_vote(probabilities, truth, ["g", "h", "h"]) == (0.5, 2)
-    assert ev.accuracy_by_vote(probabilities, np.array([0, 1, 1]), ["g", "g", "g"]) == (1.0, 2)
+
+    def voted(truth: np.ndarray, boxes: list[str | None]) -> dict[str, object] | None:
+        return ev.votes(probabilities, truth, boxes, "observations")
+
+    assert voted(truth, ["g", "g", "h"]) == {"observations": 2, "photos": 3, "top1": 0.5}
+    assert voted(truth, ["g", "h", "h"]) == {"observations": 2, "photos": 3, "top1": 0.5}
+    assert voted(np.array([0, 1, 1]), ["g", "g", "g"]) == {"observations": 2, "photos": 3, "top1": 1}
+    assert voted(truth, ["g", None, None]) == {"observations": 1, "photos": 1, "top1": 1}
+    assert voted(truth, [None, None, None]) is None
+
+
+def test_observations_vote_by_themselves_where_near_duplicates_make_one_group_of_them() -> None:
+    logits = np.log([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7]])  # the first alone is right; the group's mean is for class 0
+    truth = np.zeros(3, np.int64)
+    found = ev.evaluate(logits, truth, ["g", "g", "g"], ["a", "b"], 1.0, observations=["x", "y", "y"])
+    assert found["by_observation"] == {"observations": 2, "photos": 3, "top1": 0.5}
+    assert found["by_group"] == {"groups": 1, "photos": 3, "top1": 1}
+    assert ev.evaluate(logits, truth, ["g", "g", "g"], ["a", "b"], 1.0)["by_observation"] is None
 
 
 def test_the_bootstrap_holds_the_difference_inside_its_interval_and_is_seeded() -> None:
@@ -157,3 +202,32 @@ def test_the_bootstrap_draws_groups_not_photos() -> None:
     worse, better = np.ones(40, np.int64), np.array([0] * 20 + [1] * 20)
     found = ev.bootstrap_difference(truth, worse, better, ["x"] * 20 + ["y"] * 20, classes=2, resamples=200, seed=0)
     assert (found["top1"]["low"], found["top1"]["high"]) == (0, 1)
+
+
+@settings(deadline=None, max_examples=30)  # the first example imports SciPy
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 3))
+def test_scores_of_a_draw_are_those_of_its_photos_written_out(seed: int, groups: int, models: int) -> None:
+    rng = np.random.default_rng(seed)
+    number = rng.integers(0, groups, 30)
+    truth, predicted = rng.integers(0, 4, 30), rng.integers(0, 4, (models, 30))
+    resampled = ev.Resampled(truth, predicted, [f"{each:02}" for each in number], 4)
+    names = np.unique(number)
+    draws = rng.integers(0, 3, (5, len(names)))
+    draws[:, 0] += 1  # a draw is never empty
+    found = resampled.scores(draws)
+    for draw in range(5):
+        rows = np.repeat(np.arange(30), draws[draw][np.searchsorted(names, number)])
+        for model in range(models):
+            called = predicted[model][rows]
+            f1 = reference.f1_score(truth[rows], called, labels=np.unique(truth[rows]), average="macro")
+            assert found[model, draw] == pytest.approx([(called == truth[rows]).mean(), f1])
+    once = resampled.drawn(7, np.random.default_rng(seed))
+    assert once.shape == (models, 7, 2)
+    assert (once == resampled.drawn(7, np.random.default_rng(seed))).all()
+
+
+def test_seeds_are_drawn_too_and_their_mean_is_the_difference() -> None:
+    truth = np.zeros(40, np.int64)
+    worse, better = np.ones((2, 40), np.int64), np.stack([np.zeros(40, np.int64), np.ones(40, np.int64)])
+    found = ev.bootstrap_difference(truth, worse, better, list(map(str, range(40))), classes=2, resamples=200, seed=0)
+    assert found["top1"] == {"difference": 0.5, "low": 0, "high": 1}  # the first seed is all better, the other not

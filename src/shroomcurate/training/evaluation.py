@@ -21,25 +21,32 @@ TOP = 5
 
 
 def evaluate(
-    logits: Floats, truth: Ints, groups: Sequence[str], labels: Sequence[str], temperature: float
+    logits: Floats,
+    truth: Ints,
+    groups: Sequence[str],
+    labels: Sequence[str],
+    temperature: float,
+    observations: Sequence[str | None] = (),
 ) -> dict[str, Any]:
     """Return every figure about one set of photos, as plain JSON-able values.
 
     Parameters
     ----------
     groups
-        The group of each photo, for the accuracy by observation.
+        The group of each photo: what the split keeps together. It can hold several observations.
     temperature
         From :func:`fit_temperature`, fitted on other photos.
+    observations
+        The observation of each photo, None where it is not known. Without them nothing is said by observation.
     """
-    probabilities = softmax(logits)
+    probabilities, calibrated = softmax(logits), softmax(logits, temperature)
     matrix = confusion_matrix(truth, probabilities.argmax(axis=1), len(labels))
     precision, recall, f1 = precision_recall_f1(matrix)
     ece, reliability = calibration(probabilities, truth)
-    ece_calibrated, reliability_calibrated = calibration(softmax(logits, temperature), truth)
+    ece_calibrated, reliability_calibrated = calibration(calibrated, truth)
     support = matrix.sum(axis=1)
-    voted, votes = accuracy_by_vote(probabilities, truth, groups)
     return {
+        "test_photos": len(truth),
         "top1": top_k_accuracy(probabilities, truth, 1),
         "top5": top_k_accuracy(probabilities, truth, min(TOP, len(labels))),
         "macro_precision": float(precision[support > 0].mean()),
@@ -56,7 +63,10 @@ def evaluate(
         "ece_calibrated": ece_calibrated,
         "reliability": reliability,
         "reliability_calibrated": reliability_calibrated,
-        "by_observation": {"observations": votes, "top1": voted},
+        "brier": brier(probabilities, truth),
+        "brier_calibrated": brier(calibrated, truth),
+        "by_observation": votes(probabilities, truth, observations, "observations"),
+        "by_group": votes(probabilities, truth, groups, "groups"),
     }
 
 
@@ -82,12 +92,11 @@ def top_k_accuracy(probabilities: Floats, truth: Ints, k: int) -> float:
     return float((likeliest(probabilities, k) == truth[:, None]).any(axis=1).mean())
 
 
-def confusion_matrix(truth: Ints, predicted: Ints, classes: int, weights: Ints | None = None) -> Ints:
+def confusion_matrix(truth: Ints, predicted: Ints, classes: int) -> Ints:
     """Return how many photos of each class (row) were called each class (column)."""
     import numpy as np
 
-    counts = np.bincount(truth * classes + predicted, weights=weights, minlength=classes * classes)
-    return counts.astype(np.int64).reshape(classes, classes)
+    return np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
 def precision_recall_f1(matrix: Ints) -> tuple[Floats, Floats, Floats]:
@@ -184,18 +193,122 @@ def log_loss(logits: Floats, truth: Ints, temperature: float = 1.0) -> float:
     return float(-likelihood.mean())
 
 
-def accuracy_by_vote(probabilities: Floats, truth: Ints, groups: Sequence[str]) -> tuple[float, int]:
-    """Return the accuracy when the photos of one group vote by their mean probabilities, and the number of votes.
+def brier(probabilities: Floats, truth: Ints) -> float:
+    """Return the mean squared distance of the probabilities from the truth, 0 to 2; less is better.
 
-    A group that has photos of several classes votes once for each of them.
+    It rewards being right as well as being honest about it, and needs no bins: Brier 1950, 'Verification of forecasts
+    expressed in terms of probability', equation 2.
     """
     import numpy as np
 
-    _, group_number = np.unique(np.asarray(groups), return_inverse=True)
-    ballots, ballot = np.unique(np.stack([group_number, truth]), axis=1, return_inverse=True)
+    right = probabilities[np.arange(len(truth)), truth]
+    return float(((probabilities**2).sum(axis=1) - 2 * right + 1).mean())
+
+
+def votes(probabilities: Floats, truth: Ints, boxes: Sequence[str | None], what: str) -> dict[str, Any] | None:
+    """Return the accuracy when photos of one box vote by their mean probabilities.
+
+    A box that has photos of several classes votes once for each of them.
+
+    Parameters
+    ----------
+    boxes
+        The observation, or the group, of each photo; photos without one do not vote.
+    what
+        What the boxes are called.
+
+    Returns
+    -------
+    dict or None
+        Their number under the name that was given, ``photos`` that voted, and ``top1``; None without a voter.
+    """
+    import numpy as np
+
+    voters = np.array([row for row, box in enumerate(boxes) if box is not None], dtype=np.int64)
+    if not len(voters):
+        return None
+    _, number = np.unique([boxes[row] for row in voters], return_inverse=True)
+    ballots, ballot = np.unique(np.stack([number, truth[voters]]), axis=1, return_inverse=True)
     sums = np.zeros((ballots.shape[1], probabilities.shape[1]))
-    np.add.at(sums, ballot.reshape(-1), probabilities)
-    return float((sums.argmax(axis=1) == ballots[1]).mean()), int(ballots.shape[1])
+    np.add.at(sums, ballot.reshape(-1), probabilities[voters])
+    right = sums.argmax(axis=1) == ballots[1]
+    return {what: len(right), "photos": len(voters), "top1": float(right.mean())}
+
+
+class Resampled:
+    """The scores of several models on the same photos, for all photos and for draws of their groups.
+
+    Groups are drawn, not photos: the photos of one observation are not independent.
+
+    Parameters
+    ----------
+    truth
+        ``(photos,)``.
+    predicted
+        The class that each model calls, ``(models, photos)``.
+    groups
+        The group of each photo.
+    classes
+        Number of classes.
+    """
+
+    def __init__(self, truth: Ints, predicted: Ints, groups: Sequence[str], classes: int) -> None:
+        import numpy as np
+
+        _, number = np.unique(np.asarray(groups), return_inverse=True)
+        self.groups = int(number.max()) + 1
+
+        def table(chosen: NDArray[np.bool_], called: Ints) -> Any:
+            from scipy.sparse import csr_array
+
+            where = (called[chosen], number[chosen])
+            return csr_array((np.ones(int(chosen.sum())), where), shape=(classes, self.groups))
+
+        everything = np.ones(len(truth), bool)
+        self._true = table(everything, truth)
+        self._hits = [table(called == truth, called) for called in predicted]
+        self._called = [table(everything, called) for called in predicted]
+
+    def scores(self, draws: Ints) -> Floats:
+        """Return top-1 and macro F1, ``(models, draws, 2)``.
+
+        Parameters
+        ----------
+        draws
+            How often each group counts, ``(draws, groups)``. Macro F1 is over the classes that a draw has photos of.
+        """
+        import numpy as np
+
+        weights = np.asarray(draws, np.float64).T
+        true = self._true @ weights
+        there = true > 0
+        found = np.empty((len(self._hits), len(draws), 2))
+        for model, (hits, called) in enumerate(zip(self._hits, self._called, strict=True)):
+            right = hits @ weights
+            f1 = 2 * right / np.maximum(called @ weights + true, 1)
+            found[model, :, 0] = right.sum(axis=0) / true.sum(axis=0)
+            found[model, :, 1] = (f1 * there).sum(axis=0) / there.sum(axis=0)
+        return found
+
+    def observed(self) -> Floats:
+        """Return top-1 and macro F1 of all photos, ``(models, 2)``."""
+        import numpy as np
+
+        return self.scores(np.ones((1, self.groups), np.int64))[:, 0]
+
+    def drawn(self, resamples: int, rng: np.random.Generator) -> Floats:
+        """Return top-1 and macro F1 of this many draws with replacement, ``(models, resamples, 2)``."""
+        import numpy as np
+
+        blocks = []
+        for start in range(0, resamples, 100):  # so that memory does not grow with the resamples
+            size = (min(100, resamples - start), self.groups)
+            picks = rng.integers(0, self.groups, size)
+            blocks.append(self.scores(np.stack([np.bincount(each, minlength=self.groups) for each in picks])))
+        return np.concatenate(blocks, axis=1)
+
+
+MEASURES = ("top1", "macro_f1")
 
 
 def bootstrap_difference(
@@ -203,13 +316,13 @@ def bootstrap_difference(
 ) -> dict[str, dict[str, float]]:
     """Return how much better `second` predicts than `first` on the same photos, with 95 % intervals.
 
-    Groups are drawn, not photos: the photos of one observation are not independent. Percentile bootstrap, Efron and
-    Tibshirani 1993, chapter 13.
+    Each draw takes groups of photos and, where there are several, seeds of training, the same for both models.
+    Percentile bootstrap, Efron and Tibshirani 1993, chapter 13.
 
     Parameters
     ----------
     first, second
-        Predicted classes of two models.
+        Predicted classes of two models: ``(photos,)``, or ``(seeds, photos)`` of as many trainings of each.
     groups
         The group of each photo.
     resamples
@@ -218,23 +331,21 @@ def bootstrap_difference(
     Returns
     -------
     dict
-        ``top1`` and ``macro_f1``, each with ``difference``, ``low`` and ``high``.
+        ``top1`` and ``macro_f1``, each with ``difference`` (the mean over the seeds), ``low`` and ``high``.
     """
     import numpy as np
 
-    _, group_number = np.unique(np.asarray(groups), return_inverse=True)
-    number = int(group_number.max()) + 1
+    first, second = np.atleast_2d(first), np.atleast_2d(second)
+    seeds = len(first)
+    scored = Resampled(truth, np.concatenate([first, second]), groups, classes)
     rng = np.random.default_rng(seed)
-
-    def gains(weights: Ints) -> tuple[float, float]:
-        before, after = (confusion_matrix(truth, called, classes, weights) for called in (first, second))
-        accuracy = float(np.trace(after) - np.trace(before)) / float(weights.sum())
-        return accuracy, macro_f1(after) - macro_f1(before)
-
-    observed = gains(np.ones(len(truth), np.int64))
-    draws = (np.bincount(rng.integers(0, number, number), minlength=number) for _ in range(resamples))
-    low, high = np.percentile([gains(draw[group_number]) for draw in draws], [2.5, 97.5], axis=0)
+    observed = scored.observed()
+    gain = (observed[seeds:] - observed[:seeds]).mean(axis=0)
+    draws = scored.drawn(resamples, rng)
+    gains = draws[seeds:] - draws[:seeds]
+    chosen = rng.integers(0, seeds, (seeds, resamples))
+    low, high = np.percentile(gains[chosen, np.arange(resamples)].mean(axis=0), [2.5, 97.5], axis=0)
     return {
-        name: {"difference": observed[i], "low": float(low[i]), "high": float(high[i])}
-        for i, name in enumerate(("top1", "macro_f1"))
+        name: {"difference": float(gain[i]), "low": float(low[i]), "high": float(high[i])}
+        for i, name in enumerate(MEASURES)
     }
