@@ -1,15 +1,23 @@
-"""The photos to train on and to test on: which, where they lie, which class, and proof that nothing leaks."""
+"""The photos to train on and to test on: which, where they lie, which class, and proof that nothing leaks.
+
+Beside the split of the clean photos there is that of the raw ones: the clean photos of train and of test, each with
+removed photos. A removed photo goes where its group lies; on val's side it is of no use, for val chooses the model, of
+raw training too, by clean photos. Groups of removed photos only are drawn by a seeded hash, in the split's own shares:
+so raw training and raw test hold as much of what cleaning removes as the raw photos do, no more and no less.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shroomcurate.dataset import Dataset, read_table
+from shroomcurate.dataset import Dataset, read_receipt, read_table
 from shroomcurate.errors import DamagedFile, StageMissing, TooLittleData
-from shroomcurate.groups import Leak, certify, connect, photo_ties
+from shroomcurate.groups import Leak, certify, connect, photo_ties, split_by_day
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +28,10 @@ if TYPE_CHECKING:
 
 Row = tuple[str, str, str, int, str | None]  # path, class, split, fold, reason of removal
 SPLITS = ("train", "val", "test")
-REMOVED = "removed"
+REMOVED, REMOVED_VAL, REMOVED_TEST = "removed", "removed-val", "removed-test"
 UNREADABLE = "unreadable"
+#: What the removed photos are called that stand on the side of a split.
+_REMOVED_OF = {"train": REMOVED, "val": REMOVED_VAL, "test": REMOVED_TEST}
 
 
 @dataclass(frozen=True)
@@ -38,10 +48,13 @@ class Examples:
     truth: Ints
     """Class numbers, ``(photos,)``."""
     split: list[str]
-    """``train``, ``val``, ``test``; or ``removed``: taken out by cleaning, and tied to no val or test photo."""
+    """``train``, ``val``, ``test``; of what cleaning took out ``removed``, which raw training adds, ``removed-test``,
+    which the raw test adds, and ``removed-val``, which neither does."""
     fold: Ints
-    """-1 for removed ones."""
+    """For cross-validation; independent of the split."""
     groups: list[str]
+    observations: list[str | None]
+    """The observation that each photo belongs to; None where it is not known. A group can hold several."""
     reasons: list[str | None]
     """Why the removed ones were removed."""
     certificate: dict[str, int]
@@ -74,15 +87,14 @@ class Examples:
         return replace(self, split=split)
 
     def counts(self) -> dict[str, int]:
-        """Return the number of photos of each split, and of the removed ones that raw training adds."""
-        return {part: self.split.count(part) for part in (*SPLITS, REMOVED)}
+        """Return the number of photos of each split, and of the removed ones that raw training and the raw test add."""
+        return {part: self.split.count(part) for part in (*SPLITS, REMOVED, REMOVED_TEST)}
 
 
 def read_examples(dataset: Dataset) -> Examples:
-    """Read the split, and the removed photos that training on the raw photos may add.
+    """Read the split, and the removed photos that raw training and the raw test add.
 
-    A removed photo may be added when its class takes part and its group is in neither val nor test. Every reason
-    counts, ``duplicate`` too: raw means what training would have seen without cleaning.
+    Every reason counts, ``duplicate`` too: raw means what there would be without cleaning.
 
     Raises
     ------
@@ -108,18 +120,18 @@ def read_examples(dataset: Dataset) -> Examples:
             "two are the least that can be told apart.",
             "Select more species or more photos of each: shroomcurate query --species 4 --per-class 200",
         )
-    ties = photo_ties(dataset)
+    ties = photo_ties(dataset, split_by_day(dataset))
     groups = connect(ties)
     _certify(dataset, {path: (split, fold) for path, _, split, fold in kept}, ties, groups)
-    held_out = {groups[path] for path, _, split, _ in kept if split != "train"}
+    homes = _homes(dataset, {groups[path]: (split, fold) for path, _, split, fold in kept})
     rows: list[Row] = [(path, name, split, fold, None) for path, name, split, fold in kept if name in labels]
-    rows += [
-        (path, name, REMOVED, -1, reason)
-        for path, name, reason in _removed(dataset)
-        if name in labels and groups[path] not in held_out
-    ]
+    for path, name, reason in _removed(dataset):
+        if name in labels:
+            split, fold = homes(groups[path])
+            rows.append((path, name, _REMOVED_OF[split], fold, reason))
     rows.sort()
-    side = {path: "train" if split == REMOVED else split for path, _, split, _, _ in rows}
+    side = {removed: split for split, removed in _REMOVED_OF.items()}
+    parts = {path: (side.get(split, split), fold) for path, _, split, fold, _ in rows}
     number = {label: i for i, label in enumerate(labels)}
     return Examples(
         labels=labels,
@@ -130,9 +142,27 @@ def read_examples(dataset: Dataset) -> Examples:
         split=[split for _, _, split, _, _ in rows],
         fold=np.array([fold for _, _, _, fold, _ in rows]),
         groups=[groups[path] for path, *_ in rows],
+        observations=[next((tie.key for tie in ties[path] if tie.kind == "observation"), None) for path, *_ in rows],
         reasons=[reason for *_, reason in rows],
-        certificate=_certify(dataset, side, ties, groups),
+        certificate=_certify(dataset, parts, ties, groups),
     )
+
+
+def _homes(dataset: Dataset, known: Mapping[str, tuple[str, int]]) -> Callable[[str], tuple[str, int]]:
+    """Return what gives the split and the fold of a group; those that no kept photo is in are drawn, by hash."""
+    receipt = read_receipt(dataset.path("splits.parquet"))
+    options = receipt.options if receipt else {}
+    train, test = (float(options.get(name, share)) for name, share in (("train", 0.7), ("test", 0.15)))
+    folds = 1 + max((fold for _, fold in known.values()), default=0)
+
+    def home(group: str) -> tuple[str, int]:
+        if group in known:
+            return known[group]
+        digest = hashlib.sha256(f"{options.get('seed', 0)}:raw:{group}".encode()).digest()
+        place, fold = (int.from_bytes(half, "big") / 2**64 for half in (digest[:8], digest[8:16]))
+        return "train" if place < train else "test" if place >= 1 - test else "val", int(fold * folds)
+
+    return home
 
 
 def _taking_part(kept: list[tuple[str, str, str, int]]) -> tuple[tuple[str, ...], dict[str, str]]:
