@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 #: Inverse strengths of regularisation to choose from, strongest first. With 125 training photos of each of four species
 #: 0.1 had the least log loss on val (0.18 nats; 0.03 and 1.0 had 0.20 and 0.21); fewer photos want more of it.
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+#: Numbers times classes up to which a fit has one thread: several only wait for each other, on two busy cores twenty
+#: times as long as the one needs.
+SMALL = 1e8
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,8 @@ def fit_head(vectors: Floats, truth: Ints, classes: int, strength: float, counts
     spread = vectors.std(axis=0, dtype=np.float64)
     scale = np.where(spread > 1e-9, 1 / np.maximum(spread, 1e-9), 0.0)
     standardised = ((vectors - mean) * scale).astype(np.float32)
-    # Its matrices are so small that threads only wait for each other: on two busy cores forty times as long.
-    with threadpool_limits(1, "blas"), warnings.catch_warnings():
+    small = vectors.size * classes < SMALL
+    with threadpool_limits(1 if small else None, "blas"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is regularisation too, not a failure
         fitted = LogisticRegression(C=strength, max_iter=200, tol=1e-3).fit(standardised, truth, counts)
     slopes, offsets = fitted.coef_.astype(np.float64), fitted.intercept_.astype(np.float64)
