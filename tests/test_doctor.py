@@ -271,6 +271,42 @@ class TestTheGpu:
         assert only(found, "GPU 1").state == "problem"
         assert not named(found, "GPU 1 memory")
 
+    @pytest.mark.parametrize("code", [0, 15])
+    @pytest.mark.parametrize("why", ["GPU is lost.  Reboot the system to recover this GPU", "Unknown Error"])
+    @pytest.mark.parametrize("gpu_at", ["GPU 0000:0B:00.0", "GPU0000:0B:00.0"])
+    def test_a_card_that_has_fallen_off_the_bus_does_not_hide_the_others(
+        self, driver: Driver, code: int, why: str, gpu_at: str
+    ) -> None:
+        driver.device()
+        driver.says(f"{CARD.format(used=3)}\nUnable to determine the device handle for {gpu_at}: {why}", code=code)
+        found = tuple(gpu.gpus())
+        assert only(found, "GPU 0").state == "ok"
+        lost = only(found, "GPU 0000:0B:00.0")
+        assert lost.state == "problem"
+        assert "Restart the machine." in lost.todo
+
+    def test_a_sliced_card_in_a_container_may_not_tell_its_memory_and_is_well(self, driver: Driver) -> None:
+        """As nvidia-smi 535 writes it there: https://github.com/Stability-AI/StableSwarmUI/issues/388"""
+        driver.device()
+        refused = "[Insufficient Permissions]"
+        driver.says(f"0, {UUID}, NVIDIA A100-SXM4-80GB, 535.161.08, {refused}, {refused}")
+        found = tuple(gpu.gpus())
+        assert only(found, "GPU 0").found == "NVIDIA A100-SXM4-80GB, driver 535.161.08"
+        assert {check.state for check in found} == {"ok"}
+
+    def test_where_the_driver_does_not_tell_who_holds_memory_the_cards_are_named_all_the_same(
+        self, driver: Driver, start: Any
+    ) -> None:
+        holder = start(HOLD, str(driver.device()))
+        (driver.programs / "cards").write_text(CARD.format(used=5000))
+        refusal = 'echo "Insufficient Permissions"; exit 4'
+        driver.script(f'case "$1" in --query-gpu*) cat "{driver.programs}/cards";; *) {refusal};; esac')
+        found = tuple(gpu.gpus())
+        assert only(found, "GPU 0").state == "ok"
+        told, opened = named(found, "GPU memory")
+        assert told.found == "who holds it is not told: Insufficient Permissions"
+        assert f"process {holder.pid} of" in opened.found
+
     def test_a_shroomcurate_is_told_apart_from_other_programs(self, driver: Driver, start: Any) -> None:
         holder = start(f"import shroomcurate; {HOLD}", str(driver.device()))
         driver.says(CARD.format(used=5000), f"{holder.pid}, {UUID}, 4900, python")

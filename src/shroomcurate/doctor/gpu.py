@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -78,12 +79,19 @@ def gpus() -> Iterator[Check]:
         return
     try:
         found = _gpus(program)
-        holders = _holders(program) if found else []
     except _Failed as failure:
         yield _driver_trouble(str(failure), devices)
         return
     if not found:
         yield Check("GPU", "warning", "nvidia-smi is here and sees no GPU", todo=_NO_DEVICE)
+        return
+    try:
+        holders = _holders(program)
+    except _Failed as failure:
+        yield from map(_gpu, found)
+        yield Check("GPU memory", "warning", f"who holds it is not told: {failure}", todo=_ASK_THE_SYSTEM)
+        yield from _unnamed_holders(devices, [])
+        yield _tensorflow()
         return
     # A slice of a GPU has an identity of its own, and nobody says of which GPU it is one.
     of_slices = [holder for holder in holders if holder.uuid not in {gpu.uuid for gpu in found}]
@@ -102,6 +110,9 @@ _NO_DEVICE = (
 )
 
 
+_ASK_THE_SYSTEM = ("Another user's, or another container's: sudo fuser -v /dev/nvidia*",)
+
+
 def _devices() -> list[Path]:
     return sorted(device for device in DEVICES.glob("nvidia[0-9]*") if device.name[len("nvidia") :].isdecimal())
 
@@ -113,19 +124,23 @@ def _gpus(program: str) -> list[Gpu]:
     fields = "index,uuid,name,driver_version,memory.total,memory.used"
     found = []
     for row in _ask(program, f"--query-gpu={fields}", 6):
-        index, uuid, name, driver, total, used = row
-        found.append(Gpu(index, uuid, name, driver, _mib(total), _mib(used)))
+        if len(row) == 6:
+            index, uuid, name, driver, total, used = row
+            found.append(Gpu(index, uuid, name, driver, _mib(total), _mib(used)))
+        elif gone := _NO_HANDLE.match(row[0]):
+            found.append(Gpu(gone[1], _LOST, "", "", None, None))
     return found
 
 
 def _holders(program: str) -> list[Holder]:
     # The name comes last, for it may hold commas.
-    rows = _ask(program, "--query-compute-apps=pid,gpu_uuid,used_gpu_memory,process_name", 4)
+    asked = _ask(program, "--query-compute-apps=pid,gpu_uuid,used_gpu_memory,process_name", 4)
+    rows = [row for row in asked if len(row) == 4]
     return [Holder(int(pid), uuid, _mib(used), name) for pid, uuid, used, name in rows if pid.isdecimal()]
 
 
 def _ask(program: str, query: str, fields: int) -> list[list[str]]:
-    """Return the rows that nvidia-smi answers with.
+    """Return the rows that nvidia-smi answers with; one of another length holds its words, cut at commas.
 
     Raises
     ------
@@ -143,13 +158,13 @@ def _ask(program: str, query: str, fields: int) -> list[list[str]]:
         with suppress(subprocess.TimeoutExpired):  # one that hangs in the driver does not even die
             asked.communicate(timeout=0.5)
         raise _Failed(f"nvidia-smi does not answer within {SMI_SECONDS:g} s") from None
-    if asked.returncode:
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    # One GPU that has fallen off the bus makes it fail, though it answers about the others.
+    if asked.returncode and not any(_NO_HANDLE.match(line) for line in lines):
         if any("No devices were found" in line for line in lines):
             return []
         raise _Failed(" ".join(lines[:3]) or f"nvidia-smi ends with code {asked.returncode}")
-    rows = [[value.strip() for value in line.split(",", fields - 1)] for line in said.splitlines()]
-    return [row for row in rows if len(row) == fields]
+    return [[value.strip() for value in line.split(",", fields - 1)] for line in lines]
 
 
 def _mib(text: str) -> int | None:
@@ -185,6 +200,8 @@ def _driver_trouble(said: str, devices: Sequence[Path]) -> Check:
 
 #: What nvidia-smi writes into a field of a GPU that does not answer any more.
 _LOST = "[GPU is lost]"
+#: What it writes instead of its row, with the bus id.
+_NO_HANDLE = re.compile(r"Unable to determine the device handle for (?:[Gg]pu )?(?:GPU ?)?([0-9A-Fa-f:.]+[0-9A-Fa-f])")
 
 
 def _gpu(gpu: Gpu) -> Check:
@@ -267,7 +284,7 @@ def _unaccounted(gpu: Gpu, held: Sequence[Holder], devices: Sequence[Path]) -> I
     lost = gpu.used - known
     means = f"The driver names no process for {_gib(lost)} of GPU {gpu.number}."
     todo = (
-        "Another user's, or another container's: sudo fuser -v /dev/nvidia*",
+        *_ASK_THE_SYSTEM,
         f"If nobody is left: {_RESET} {gpu.number}",
     )
     yield Check(f"GPU {gpu.number} memory", "problem", f"{_gib(lost)} held by nobody", means, todo, {"bytes": lost})
