@@ -401,6 +401,16 @@ def test_who_has_no_weights_is_sent_to_the_training_that_needs_none(finished: Da
         assert options_of(look, "train-baseline") == " --mode probe"
 
 
+def test_the_embedder_is_known_when_the_embeddings_are_lost(finished: Dataset) -> None:
+    table, receipt = read_table(finished.path("clean.parquet")), read_receipt(finished.path("clean.parquet"))
+    assert receipt is not None
+    options = {**receipt.options, "embedder": "classic"}
+    write_table(finished.path("clean.parquet"), table, Receipt("clean", options))
+    finished.path("embeddings.parquet").unlink(missing_ok=True)
+    with Look(finished, silent) as look:
+        assert "--embedder classic" in options_of(look, "clean")
+
+
 def test_options_are_left_away_where_they_are_the_defaults() -> None:
     def defaults(table: str) -> dict[str, object]:
         return {told.name: told.default for told in TOLD[table] if told.name != "licenses"}

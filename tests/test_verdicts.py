@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shroomcurate.dataset import Dataset
 from shroomcurate.errors import BadOption, DamagedFile, DiskFull
 from shroomcurate.tree import REASONS
-from shroomcurate.verdicts import FILE, RESTORED, Verdict, append_verdicts, csv_line, read_verdicts
+from shroomcurate.verdicts import FILE, RESTORED, Verdict, append_verdicts, csv_line, read_verdicts, unfinished_line
 from tests.conftest import small_file_system
 
 KEEP, SCENERY = Verdict(True, None), Verdict(False, "scenery")
@@ -124,6 +124,26 @@ def test_a_last_line_with_a_word_that_is_no_verdict_is_named_though_it_is_open(d
     dataset.path(FILE).write_text(f"{HEADER}{TWO},keep,,,\n{ONE},perhaps")
     with pytest.raises(DamagedFile, match="line 3"):
         read_verdicts(dataset)
+
+
+@pytest.mark.parametrize("line", [ONE, f"{ONE},", f"{ONE},keep", f"{ONE},remove,scenery", f"{ONE},rem"])
+def test_a_last_line_without_end_that_is_no_verdict_is_named(dataset: Dataset, line: str) -> None:
+    """A kill may have cut it short, or a person has typed no more of it: nobody can tell."""
+    dataset.path(FILE).write_text(f"{HEADER}{TWO},keep,,,\n{line}")
+    assert read_verdicts(dataset) == {TWO: KEEP}
+    said = unfinished_line(dataset)
+    assert said is not None
+    assert repr(line) in said
+    dataset.path(FILE).write_text(f"{HEADER}{TWO},keep,,,\n{ONE},keep,,,")
+    assert unfinished_line(dataset) is None
+
+
+def test_where_every_line_is_a_verdict_none_is_named(dataset: Dataset) -> None:
+    assert unfinished_line(dataset) is None
+    append_verdicts(dataset, {ONE: KEEP})
+    assert unfinished_line(dataset) is None
+    dataset.path(FILE).write_text(HEADER[:9])  # a first write that was killed
+    assert unfinished_line(dataset) is None
 
 
 # -- what kills and full disks do --------------------------------------------------------------------------------

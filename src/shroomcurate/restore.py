@@ -82,7 +82,7 @@ def restore(
         back = {row["path"]: row for row in chosen if row["path"] in on_disk}
         verdicts = read_verdicts(dataset)
         append_verdicts(dataset, {path: _KEEP for path in back if not _kept(verdicts.get(path))})
-        place_photos(dataset, dict.fromkeys(back))
+        place_photos(dataset, dict.fromkeys(back), progress)
         summary = RestoreSummary(
             restored=len(back),
             reasons=_count(row["reason"] for row in back.values()),
@@ -93,7 +93,6 @@ def restore(
         )
         if back:
             _rewrite(dataset, rows, back)
-        progress(len(back), len(back), "restore")
         return summary
 
 

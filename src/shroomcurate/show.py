@@ -232,6 +232,8 @@ def clean(terminal: Terminal, summary: CleanSummary, embedded: EmbedSummary, dat
     if summary.without_photo:
         first = escape(summary.without_photo[0])
         terminal.warn(f"{len(summary.without_photo):,} verdicts name no photo that is here, the first: {first}")
+    if summary.unfinished:
+        terminal.warn(summary.unfinished)
     if summary.trust:
         _trust(terminal, summary.trust)
     _suggestions(terminal, summary.suggestions, dataset)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from shroomcurate.dataset import Dataset, file_hash, sync_folder
 from shroomcurate.errors import BadOption, DamagedFile, disk_full_named
 from shroomcurate.files import move
+from shroomcurate.progress import Progress, silent
 from shroomcurate.tree import REASONS
 
 FILE = "verdicts.csv"
@@ -33,6 +34,9 @@ WORDS = ("keep", "remove", WITHDRAWN)
 
 #: Bytes of a line at most: a path has 4096, and quotes in it are doubled.
 _LONGEST = 1 << 16
+
+#: Photos between two words on how far it is.
+_TELL_EVERY = 500
 
 #: The note of verdicts that a restore wrote.
 RESTORED = "restore"
@@ -99,6 +103,25 @@ def _numbered(file: Path) -> list[tuple[int, list[str]]]:
         raise _damaged(file, lines.line_num, "line", f"is no CSV: {error}") from error
 
 
+def unfinished_line(dataset: Dataset) -> str | None:
+    """Return what to say of a last line that was cut short, or that nobody typed to its end, and so is no verdict.
+
+    The next verdict takes its place: a kill leaves such lines, and nobody can tell which of both it was.
+    """
+    file = dataset.path(FILE)
+    if not file.exists():
+        return None
+    with file.open("rb", buffering=0) as handle:
+        last, is_first = _last_line(handle, handle.seek(0, os.SEEK_END))
+    words = last.decode(errors="replace")
+    if is_first or not _is_begun(words, is_first=False):
+        return None
+    return (
+        f"The last line of {file} has no end and is no verdict: {words!r}. Complete it to {len(COLUMNS)} fields, or "
+        "delete it; the next verdict takes its place."
+    )
+
+
 def _is_begun(line: str, *, is_first: bool) -> bool:
     """Return whether a last line without its end is one that a killed process was writing, not one of a person."""
     if is_first:
@@ -154,13 +177,19 @@ def append_verdicts(dataset: Dataset, verdicts: Mapping[str, Verdict | None], no
 
 def _opening(handle: FileIO, size: int) -> tuple[int, bytes]:
     """Return where in ``verdicts.csv`` new lines begin, and what goes before them."""
-    handle.seek(max(0, size - _LONGEST))
-    last = handle.read().rpartition(b"\n")[2]
-    is_begun = _is_begun(last.decode(errors="replace"), is_first=len(last) == size)
+    last, is_first = _last_line(handle, size)
+    is_begun = _is_begun(last.decode(errors="replace"), is_first=is_first)
     start = size - len(last) if is_begun else size
     if start == 0:
         return 0, f"{csv_line(COLUMNS)}\n".encode()
     return start, b"\n" if last and start == size else b""  # somebody's editor left the last line open
+
+
+def _last_line(handle: FileIO, size: int) -> tuple[bytes, bool]:
+    """Return what stands behind the last end of a line, and whether that is all there is."""
+    handle.seek(max(0, size - _LONGEST))
+    last = handle.read().rpartition(b"\n")[2]
+    return last, len(last) == size
 
 
 def _write_all(handle: FileIO, content: bytes) -> None:
@@ -191,13 +220,15 @@ def digest(verdicts: Mapping[str, Verdict]) -> str | None:
     return hashlib.sha256(json.dumps(sorted(verdicts.items())).encode()).hexdigest()
 
 
-def place_photos(dataset: Dataset, reasons: Mapping[str, str | None]) -> tuple[int, int]:
+def place_photos(dataset: Dataset, reasons: Mapping[str, str | None], progress: Progress = silent) -> tuple[int, int]:
     """Move photos to where they belong, by renames; those that are there stay.
 
     Parameters
     ----------
     reasons
         Path -> why it is removed; None puts it back into its class folder.
+    progress
+        Called as ``progress(photos looked at, photos, "move photos")``.
 
     Returns
     -------
@@ -206,7 +237,10 @@ def place_photos(dataset: Dataset, reasons: Mapping[str, str | None]) -> tuple[i
     """
     out = back = 0
     touched: set[Path] = set()
-    for path, place in dataset.photos().items():
+    there = dataset.photos()
+    for number, (path, place) in enumerate(there.items()):
+        if number % _TELL_EVERY == 0:
+            progress(number, len(there), "move photos")
         if path not in reasons:
             continue
         target = dataset.locate(path, reasons[path])
@@ -224,6 +258,7 @@ def place_photos(dataset: Dataset, reasons: Mapping[str, str | None]) -> tuple[i
             out += 1
         elif reasons[path] is None:
             back += 1
+    progress(len(there), len(there), "move photos")
     for folder in sorted(touched):
         sync_folder(folder)
     _drop_empty(dataset.removed)

@@ -18,10 +18,10 @@ from pathlib import Path
 from shroomcurate.clean.judge import Judged, Suggestion, Trust, judge
 from shroomcurate.clean.options import CleanOptions
 from shroomcurate.clean.tables import SCHEMA, TABLE, make_judgements, read_photographs
-from shroomcurate.dataset import Dataset, Receipt, file_hash, printable, write_table
+from shroomcurate.dataset import Dataset, Receipt, file_hash, printable, read_receipt, write_table
 from shroomcurate.errors import BadOption
 from shroomcurate.progress import Progress, silent
-from shroomcurate.verdicts import digest, place_photos, read_verdicts
+from shroomcurate.verdicts import digest, place_photos, read_verdicts, unfinished_line
 
 __all__ = ["SCHEMA", "TABLE", "CleanOptions", "CleanSummary", "Suggestion", "Trust", "clean"]
 
@@ -54,6 +54,8 @@ class CleanSummary:
     """Paths that ``verdicts.csv`` names and no photo has."""
     unjudged: list[str] = field(default_factory=list)
     """Photos on disk that have no embedding, because they do not decode; they stay where they are."""
+    unfinished: str | None = None
+    """What to say of a last line of ``verdicts.csv`` that has no end and is no verdict."""
     dry_run: bool = False
 
 
@@ -97,19 +99,26 @@ def clean(
             receipt = Receipt(
                 "clean",
                 {key: value for key, value in asdict(options).items() if key not in _ASIDE}
-                | {"verdicts": digest(verdicts), "left_alone": judged.left_alone},
+                | {"verdicts": digest(verdicts), "left_alone": judged.left_alone, **_embedder(embeddings)},
                 {name: file_hash(dataset.path(name)) for name in inputs},
             )
             write_table(dataset.path(TABLE), make_judgements(judged.photos, photographs.evidence), receipt)
-            out, back = place_photos(dataset, {photo.path: photo.reason for photo in judged.photos})
+            out, back = place_photos(dataset, {photo.path: photo.reason for photo in judged.photos}, progress)
         summary = _summary(judged, options)
         return replace(
             summary,
             moved_out=out,
             moved_back=back,
             without_photo=[printable(path) for path in sorted(verdicts.keys() - on_disk.keys())],
+            unfinished=unfinished_line(dataset),
             unjudged=[printable(path) for path in sorted(on_disk.keys() - {photo.path for photo in judged.photos})],
         )
+
+
+def _embedder(embeddings: Path) -> dict[str, str]:
+    """Return by what the photos were embedded, for the day on which the embeddings are gone."""
+    receipt = read_receipt(embeddings)
+    return {"embedder": receipt.options["embedder"]} if receipt and "embedder" in receipt.options else {}
 
 
 def _summary(judged: Judged, options: CleanOptions) -> CleanSummary:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+#: Of the judgement, once the classes are known: noise, decisions and duplicates; a third of the time each, roughly.
+_STEPS = 3
+
 #: Share of a clump's photos that one observation or observer holds when it is a series.
 SERIES_SHARE = 0.5
 
@@ -109,16 +112,20 @@ def judge(
             if verdict.teaches and verdict.reason != "duplicate":  # a duplicate is a good photo
                 said[number] = -1 if verdict.keep else 1
     evidence = np.column_stack([distances, photographs.numbers()])
+    progress(0, _STEPS, "judge")
     judgement = judge_noise(photographs.vectors, evidence, marks, said, clumps) if options.learn else None
+    progress(1, _STEPS, "judge")
     left_alone = _decide(photos, by_class, shapes, marks, judgement, options)
     for photo, reason in zip(photos, why.tolist(), strict=True):
         if verdict := verdicts.get(photo.path):
             photo.decided_by, photo.reason = "person", verdict.reason
         elif photo.reason is not None:
             photo.reason = reason
+    progress(2, _STEPS, "judge")
     for group in duplicate_groups(photographs.perceptual_hashes, photographs.sha256, photographs.vectors):
         _mark_duplicates([photos[number] for number in group], remove=options.duplicates)
     _spare_conflicts(photos, by_class, options, left_alone)
+    progress(_STEPS, _STEPS, "judge")
     return Judged(
         photos,
         left_alone,

@@ -35,7 +35,7 @@ def _clean_again(dataset: Dataset, progress: Progress) -> dict[str, object]:
     from shroomcurate.clean import CleanOptions, clean
     from shroomcurate.embed import EmbedOptions, embed
 
-    then = _options(dataset, "embeddings.parquet")
+    then = _options(dataset, "embeddings.parquet") or _options(dataset, "clean.parquet")
     embedder = str(then.get("embedder", EmbedOptions.embedder))
     if _has_its_weights(dataset, embedder, then.get("weights")):
         embed(dataset, EmbedOptions(embedder), progress)

@@ -36,7 +36,7 @@ def status(dataset: Dataset, progress: Progress = silent) -> DatasetStatus:
     Parameters
     ----------
     progress
-        Called as ``progress(photos seen, 0, "look at the photos")``.
+        Called as ``progress(photos seen, photos expected, "look at the photos")``.
     """
     with Look(dataset, progress) as look:
         stages: list[StageStatus] = []

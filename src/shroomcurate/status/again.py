@@ -74,18 +74,23 @@ def _words(look: Look, stage: str) -> Iterator[str]:
     elif stage == "download":
         yield from _typed("downloads.parquet", _receipt(look, "downloads.parquet"))
     elif stage == "clean":
-        for name in ("embeddings.parquet", "clean.parquet"):
-            yield from _typed(name, _receipt(look, name))
+        yield from _typed("embeddings.parquet", _embedded(look))
+        yield from _typed("clean.parquet", _receipt(look, "clean.parquet"))
     elif stage == "train-baseline":
         from shroomcurate.runs import latest_run
 
         if run := latest_run(look.dataset):
             yield from _typed("predictions.parquet", _receipt(look, f"runs/{run.name}/predictions.parquet"))
-        elif _receipt(look, "embeddings.parquet").get("embedder") == "classic":
+        elif _embedded(look).get("embedder") == "classic":
             yield from ("--mode", "probe")  # who has embedded without weights has none to fine-tune
     elif stage == "report":
         with suppress(OSError, ValueError):
             yield from _typed("report.html", look.receipt_of_page().get("options") or {})
+
+
+def _embedded(look: Look) -> Mapping[str, Any]:
+    """Return how the photos were embedded; where the embeddings are lost, the cleaning by them knows it."""
+    return _receipt(look, "embeddings.parquet") or _receipt(look, "clean.parquet")
 
 
 def _receipt(look: Look, name: str) -> Mapping[str, Any]:

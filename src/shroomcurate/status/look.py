@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shroomcurate.dataset import WRITTEN_BY, Dataset, Receipt, file_hash, read_receipt, read_table
+from shroomcurate.errors import DamagedFile
 from shroomcurate.progress import Progress
 from shroomcurate.receipts import changed_inputs
 from shroomcurate.tree import REASONS, class_files
@@ -66,15 +67,27 @@ class Look:
     def photos(self) -> dict[str, str | None]:
         """Every photo that :meth:`Dataset.photos` finds: identity -> why it was removed, None while it is kept."""
         found: dict[str, str | None] = {}
+        expected, seen = self._expected(), ""
         for reason in [*sorted(REASONS), None]:
             tree = self.dataset.images if reason is None else self.dataset.removed / reason
             for class_name, file in class_files(tree):
+                if class_name != seen:
+                    seen = class_name
+                    self._progress(len(found), max(expected, len(found) + 1), "look at the photos")
                 path = f"{self.dataset.images.name}/{class_name}/{file.name}"
                 with contextlib.suppress(OSError):  # gone this moment
                     self.bytes[path] = file.stat().st_size
                     found[path] = reason
-            self._progress(len(found), 0, "look at the photos")
+        self._progress(len(found), len(found), "look at the photos")
         return found
+
+    def _expected(self) -> int:
+        """Return how many photos the tables speak of, for the bar: the folders may hold more, or fewer."""
+        for name in ("clean.parquet", "downloads.parquet"):
+            if self.has(name):
+                with contextlib.suppress(DamagedFile):
+                    return len(self.table(name, "path"))
+        return 0
 
     @cached_property
     def foreign(self) -> bool:
