@@ -19,7 +19,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from shroomcurate import __version__, errors
-from shroomcurate.cli import app
+from shroomcurate.cli import MODULES, app
 from shroomcurate.dataset import Dataset
 from shroomcurate.demo.server import serve_photos
 from tests.conftest import jpeg
@@ -35,6 +35,20 @@ def run(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> R
     monkeypatch.setenv("SHROOMCURATE_DATASET", str(tmp_path / "dataset"))
     monkeypatch.setenv("SHROOMCURATE_HOME", str(tmp_path / "home"))
     return lambda *words: CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_the_module_of_each_command_is_known_and_registers_these_commands_alone() -> None:
+    """So that the one that is typed does not load the others."""
+    found: dict[str, list[str]] = {}
+    for command in app.registered_commands:
+        assert command.callback is not None
+        name = command.name or command.callback.__name__
+        found.setdefault(command.callback.__module__.rpartition(".")[2], []).append(name)
+    assert {module: tuple(names) for module, names in found.items()} == MODULES
+    code = "import sys; sys.argv = ['shroomcurate', 'review', '--help']\nfrom shroomcurate.cli import main\n"
+    code += "try:\n    main()\nfinally:\n    assert 'shroomcurate.cli.look' in sys.modules\n"
+    code += "    assert 'shroomcurate.cli.catalogue' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 @pytest.fixture

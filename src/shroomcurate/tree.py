@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 PARTIAL = ".partial"
 """The end of a file's name while it is being written."""
@@ -42,3 +43,20 @@ def _entries(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
         return []
     with os.scandir(folder) as entries:
         return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+
+
+def outermost_paths(table: Path) -> list[str]:
+    """Return the first and the last path, by name, of each part of a Parquet file whose first column are paths.
+
+    Those between begin as both of them do. Empty for a table that is not there or cannot be read: whoever needs it says
+    so.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        parts = pq.read_metadata(table)
+    except (pa.ArrowInvalid, OSError):
+        return []
+    known = [parts.row_group(part).column(0).statistics for part in range(parts.num_row_groups)]
+    return [str(path) for found in known if found and found.has_min_max for path in (found.min, found.max)]

@@ -11,7 +11,7 @@ from shroomcurate import show
 from shroomcurate.catalogue.api import ApiOptions
 from shroomcurate.catalogue.fetch import FetchOptions
 from shroomcurate.catalogue.load import QUALITIES, LoadOptions
-from shroomcurate.cli.app import DATASET, app, close
+from shroomcurate.cli.root import DATASET, app, close
 from shroomcurate.dataset import Dataset
 from shroomcurate.options import AsJson, DatabaseUrl, DatasetFolder, Quiet, one_of, several_of
 from shroomcurate.select import LICENSE_PROFILES, LICENSES, QueryOptions

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from shroomcurate import show
-from shroomcurate.cli.app import app
+from shroomcurate.cli.root import app
 from shroomcurate.dataset import Dataset
 from shroomcurate.demo.plan import DemoOptions
 from shroomcurate.options import AsJson, Quiet
@@ -33,6 +33,7 @@ def demo(
 
     Example: `shroomcurate demo`
     """
+    from shroomcurate.cli import app as every_command
     from shroomcurate.demo.dump import make_demo
     from shroomcurate.demo.score import score_cleaning
     from shroomcurate.demo.server import serve_photos
@@ -58,7 +59,7 @@ def demo(
             ):
                 terminal.say(f"\n[bold green]$ shroomcurate {shlex.join(words)}[/]")
                 started = time.monotonic()
-                code = app([*words, *silently], standalone_mode=False)
+                code = every_command([*words, *silently], standalone_mode=False)
                 if code:
                     raise typer.Exit(code)
                 took[words[0]] = time.monotonic() - started

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from shroomcurate import show, show_state
-from shroomcurate.cli.app import DATASET, app, close
+from shroomcurate.cli.root import DATASET, app, close
 from shroomcurate.dataset import Dataset
 from shroomcurate.embed import EMBEDDERS, EmbedOptions
 from shroomcurate.options import AsJson, DatasetFolder, Images, Quiet, Weights, one_of

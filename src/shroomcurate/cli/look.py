@@ -11,7 +11,7 @@ import typer
 
 from shroomcurate import show
 from shroomcurate.cli import again
-from shroomcurate.cli.app import DATASET, app
+from shroomcurate.cli.root import DATASET, app
 from shroomcurate.dataset import Dataset
 from shroomcurate.options import AsJson, DatasetFolder, Images, Quiet
 from shroomcurate.review import ReviewOptions

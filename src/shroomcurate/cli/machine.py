@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from shroomcurate import show_state
-from shroomcurate.cli.app import DATASET, app
+from shroomcurate.cli.root import DATASET, app
 from shroomcurate.dataset import Dataset
 from shroomcurate.errors import UNFIT
 from shroomcurate.options import AsJson, DatabaseUrl, DatasetFolder, Quiet

@@ -9,7 +9,7 @@ import typer
 
 from shroomcurate import show
 from shroomcurate.clean import CleanOptions
-from shroomcurate.cli.app import DATASET, app, close
+from shroomcurate.cli.root import DATASET, app, close
 from shroomcurate.dataset import Dataset
 from shroomcurate.download import SIZES, DownloadOptions
 from shroomcurate.embed import EMBEDDERS, EmbedOptions
