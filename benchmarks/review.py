@@ -3,7 +3,7 @@
 Run: ``python -m benchmarks.review [PHOTOS]``; needs chromium. The photos are hard links to 48 of them, of 500 x 375
 pixels, in 445 classes, cleaned as far as the page can tell; so the disk is warm, but each has to be decoded. The naive
 way, in the same run and the same browser: one page of as many ``<img loading=lazy>`` of the same photos, from the
-demo's photo server.
+demo's photo server. ``--start`` measures the start alone, over tables that nobody has read and with no thumbnail made.
 
 Frames are counted twice: as scripts see them (each ``requestAnimationFrame`` while the wall moves), and as the screen
 got them (the browser's own screencast). A frame is without rows when more than half a row's height of the wall shows
@@ -40,6 +40,7 @@ import psutil
 from shroomcurate.clean.tables import SCHEMA
 from shroomcurate.dataset import Dataset, Receipt, arrow_schema, write_table
 from shroomcurate.demo.server import serve_photos
+from shroomcurate.select import SCHEMA as SELECTION
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, CDPSession, Page
@@ -78,6 +79,7 @@ def make(folder: Path, photos: int, pictures: Sequence[bytes]) -> Dataset:
         os.link(source, roots[bool(kept[number])] + path)
     shutil.rmtree(sources)
     _write_clean(dataset, paths, kept)
+    _write_selection(dataset, paths)
     return dataset
 
 
@@ -94,9 +96,37 @@ def _write_clean(dataset: Dataset, paths: Sequence[str], kept: Any) -> None:
         "score": pa.array(np.where(kept, 0.1, 0.9).astype(np.float32)),
         "decided_by": pa.array(["rule"] * len(paths)),
     }
+    chance = np.random.default_rng(1)
     schema = arrow_schema(SCHEMA)
-    columns = [known.get(column.name, pa.nulls(len(paths), column.type)) for column in schema]
+    for column in schema:
+        if column.name not in known:  # the evidence, and of which photo it is a duplicate
+            drawn = pa.array(chance.random(len(paths), np.float32)) if pa.types.is_floating(column.type) else None
+            known[column.name] = pa.nulls(len(paths), column.type) if drawn is None else drawn.cast(column.type)
+    columns = [known[column.name] for column in schema]
     write_table(dataset.path("clean.parquet"), pa.table(columns, schema=schema), Receipt("clean", {}))
+
+
+def _write_selection(dataset: Dataset, paths: Sequence[str]) -> None:
+    """Write what was selected: these photos, and half as many again in reserve."""
+    import numpy as np
+    import pyarrow as pa
+
+    count = len(paths) * 3 // 2
+    numbers = np.arange(count)
+    classes = [path.partition("/")[0] for path in paths]
+    classes += [classes[number % len(paths)] for number in range(len(paths), count)]
+    words = np.array(["CC-BY", "CC-BY-NC", "CC0"])
+    known: dict[str, Any] = {
+        "photo_id": pa.array(numbers),
+        "observation_uuid": pa.array([f"00000000-0000-4000-8000-{number // 2:012}" for number in range(count)]),
+        "taxon_name": pa.array([name.replace("_", " ") for name in classes]),
+        "class": pa.array(classes),
+        "license": pa.array(words[numbers % len(words)]),
+        "attribution": pa.array([f"(c) observer {number % 9973}, some rights reserved" for number in range(count)]),
+    }
+    schema = arrow_schema(SELECTION)
+    columns = [known.get(column.name, pa.nulls(count, column.type)) for column in schema]
+    write_table(dataset.path("selection.parquet"), pa.table(columns, schema=schema), Receipt("query", {}))
 
 
 def draw(count: int, size: tuple[int, int]) -> list[bytes]:
@@ -505,11 +535,14 @@ def frames_line(what: str, ours: Frames, naive: Frames) -> None:
 
 
 def from_the_command(browser: Browser, dataset: Dataset, runs: int) -> None:
-    """Print how long after the command one sees photos of which there is no thumbnail yet."""
+    """Print how long after the command one sees photos of which there is no thumbnail yet.
+
+    The browser is there before the command, so that nothing is done behind the clock while it starts.
+    """
     addresses, firsts, all_seen = [], [], []
     for _ in range(runs):
         forget_thumbnails(dataset)
-        with serving(dataset) as server, tab(browser) as page:
+        with tab(browser) as page, serving(dataset) as server:
             first, every = first_picture(page, f"{server.url}#view=all")
             addresses.append(1000 * server.seconds)
             firsts.append(first)
@@ -517,6 +550,7 @@ def from_the_command(browser: Browser, dataset: Dataset, runs: int) -> None:
     line("command to address", spread(addresses))
     line("  then to the first picture; tables read, it made anew", spread(firsts))
     line("  then to every picture that is seen", spread(all_seen))
+    line("command to the first picture", spread([a + b for a, b in zip(addresses, firsts, strict=True)]))
 
 
 def side_by_side(browser: Browser, wall_url: str, naive_url: str, runs: int, turns: int) -> tuple[float, float]:
@@ -547,7 +581,6 @@ def side_by_side(browser: Browser, wall_url: str, naive_url: str, runs: int, tur
 
 def compare(browser: Browser, dataset: Dataset, runs: int, turns: int) -> tuple[float, float]:
     """Print all that is measured; return what :func:`side_by_side` does."""
-    from_the_command(browser, dataset, runs)
     forget_thumbnails(dataset)
     count = len(dataset.places())
     with serving(dataset) as server:
@@ -570,6 +603,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("photos", nargs="?", type=int, default=100_000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--turns", type=int, default=120, help="of the wheel, and jumps of the scroll bar")
+    parser.add_argument("--start", action="store_true", help="measure the start alone")
     asked = parser.parse_args(arguments)
     from playwright.sync_api import sync_playwright
 
@@ -579,8 +613,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         print(f"{asked.photos:,} photos in {CLASSES} classes, chromium {browser.version}, {os.cpu_count()} cores")
         print("median (worst)")
-        every, first = compare(browser, dataset, asked.runs, asked.turns)
+        from_the_command(browser, dataset, asked.runs)
+        ratios = None if asked.start else compare(browser, dataset, asked.runs, asked.turns)
         browser.close()
+    if ratios is None:
+        return
+    every, first = ratios
     print(
         f"Every picture that is seen is there {every:.1f} times as soon as on a plain page of all photos, "
         f"the first one {first:.1f} times."

@@ -255,6 +255,16 @@ def test_without_the_weights_what_is_embedded_is_judged_again(tmp_path: Path) ->
         assert "SHROOMCURATE_WEIGHTS" in event["what"]
 
 
+def test_embeddings_that_are_lost_are_made_again_as_they_were(dataset: Dataset) -> None:
+    """By the embedder that the cleaning knows: this one needs no weights, which the default would ask for."""
+    dataset.path("embeddings.parquet").unlink()
+    with reviewed(dataset.root) as server:
+        assert apply(server)["state"] == "done"
+    receipt = read_receipt(dataset.path("embeddings.parquet"))
+    assert receipt is not None
+    assert receipt.options["embedder"] == "classic"
+
+
 def test_with_other_weights_than_then_nothing_is_embedded_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ones that were given with --weights may not be those that are found now."""
     dataset = photos(tmp_path, noisy_classes())

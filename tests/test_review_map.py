@@ -256,6 +256,24 @@ class TestKeys:
         opened.keyboard.press("o")
         expect(opened.locator("dialog#large")).to_contain_text("Spore prints")
 
+    def test_the_circle_stays_on_its_photos_when_the_legend_takes_its_room(self, opened: Page) -> None:
+        opened.set_viewport_size({"width": 800, "height": 1000})  # the legend stands below the dots
+        opened.locator(".map-over").focus()
+        for _ in range(8):
+            opened.keyboard.press("+")
+        opened.keyboard.press("Enter")
+        says(opened, "photos selected")
+        held = opened.locator(".map-status").inner_text()
+        heights = set()
+        for scheme in ("class", "verdict", "cluster"):
+            opened.locator(".map-by select").select_option(scheme)
+            opened.wait_for_timeout(200)
+            opened.locator(".map-over").focus()
+            opened.keyboard.press("Enter")
+            says(opened, f"^{re.escape(held)}$")
+            heights.add(opened.locator(".map-stage").evaluate("stage => stage.clientHeight"))
+        assert len(heights) > 1
+
     def test_keys_zoom_around_the_circle_and_escape_selects_none(self, opened: Page) -> None:
         opened.locator(".map-over").focus()
         opened.keyboard.press("Enter")

@@ -227,6 +227,27 @@ def test_kill_9_loses_nothing_that_was_shown_as_saved_and_claims_nothing_else(pa
         assert now == {photo: words[key] for photo, key in zip(photos, "k1r5k2k3k4k", strict=False)}
 
 
+def test_the_large_view_says_that_the_server_has_ended_and_shows_the_photo_once_it_is_back(
+    page: Page, tmp_path: Path
+) -> None:
+    fungi = judged(tmp_path / "fungi")
+    with reviewed(fungi.root) as first:
+        open_view(page, first.url)
+        press(page, "Enter")
+        picture, gone = page.locator("#picture"), page.locator("#large .gone")
+        expect(picture).to_have_js_property("complete", True)
+        first.kill()
+        press(page, "End")  # a photo that was not loaded before
+        expect(gone).to_contain_text("The server has ended: type shroomcurate review")
+        expect(page.locator("#large .panel")).to_contain_text("The server has ended.")
+    with reviewed(fungi.root):
+        expect(gone).to_be_hidden(timeout=20_000)
+        expect(picture).to_be_visible()
+        Path(list(fungi.places().values())[EACH][0]).unlink()
+        press(page, "[", "[")  # to the first of the second class, which was not loaded before
+        expect(gone).to_have_text("This photo is not there, or cannot be read.")
+
+
 #: Every photo that the page has ever shown as saved.
 CLAIMS = """
 window.claims = [];
@@ -382,6 +403,19 @@ def test_apply_moves_what_was_judged_and_the_page_shows_it_with_view_and_filter_
         expect(page.locator("#class")).to_have_value("Boletus edulis")
         expect(page.locator("#count")).to_have_text("12 photos")
         expect(page.locator("#text")).to_have_value("Boletus")
+
+
+def test_apply_after_which_no_photo_moved_says_so_and_the_numbers_stay(page: Page, cleaned: Dataset) -> None:
+    kept = sorted(path for path, (_, reason) in cleaned.places().items() if reason is None)
+    with reviewed(cleaned.root) as server:
+        open_view(page, server.url, "all", text=kept[0].rpartition("/")[2])
+        press(page, "k")
+        all_saved(page)
+        page.locator("#apply").click()
+        page.locator("#applying").get_by_role("button", name="Apply").click()
+        expect(page.locator("#applying").get_by_role("heading", name="Applied")).to_be_visible(timeout=60_000)
+        expect(page.locator("#applying .heard, #say")).to_contain_text(["No photo had to move."])
+        expect(page.locator("#applying").get_by_role("button", name="See what moved")).to_have_count(0)
 
 
 def test_apply_that_fails_says_what_to_do_and_keeps_the_verdicts(page: Page, cleaned: Dataset) -> None:

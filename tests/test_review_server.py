@@ -472,8 +472,26 @@ def test_an_unknown_address_is_told_in_json_with_what_to_do(server: Reviewed) ->
 
 
 def test_a_thumbnail_may_be_kept_by_the_browser_and_an_error_may_not(server: Reviewed) -> None:
-    assert "immutable" in raw(server, f"/{server.token}/thumbnail/0?g={generation(server)}").headers["cache-control"]
+    assert "no-cache" in raw(server, f"/{server.token}/thumbnail/0?g={generation(server)}").headers["cache-control"]
     assert raw(server, f"/{server.token}/thumbnail/999?g={generation(server)}").headers["cache-control"] == "no-store"
+
+
+def test_a_thumbnail_that_the_browser_has_is_sent_again_only_when_the_photo_was_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "dataset" / "images" / "A"
+    folder.mkdir(parents=True)
+    photo = folder / "1.jpg"
+    photo.write_bytes(jpeg(1))
+    with reviewed(tmp_path / "dataset") as server:
+        address = f"/{server.token}/thumbnail/0?g={generation(server)}"
+        first = raw(server, address)
+        tag = first.headers["etag"]
+        again = raw(server, address, If_None_Match=tag)
+        assert (again.status, again.headers["etag"]) == (304, tag)
+        photo.write_bytes(jpeg(2, hue=180))
+        other = raw(server, address, If_None_Match=tag)
+        assert other.status == 200
+        assert other.headers["etag"] != tag
+        assert other.body != first.body
 
 
 def test_a_photo_is_sent_as_it_is_whatever_is_in_it(tmp_path: Path) -> None:

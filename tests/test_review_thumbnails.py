@@ -60,14 +60,14 @@ def size(picture: bytes) -> tuple[int, int]:
 def test_a_thumbnail_is_made_once_also_for_the_next_server(tmp_path: Path, photo: Path, decoded: list[int]) -> None:
     file = tmp_path / FILE
     one = Thumbnails(file)
-    first = one.get(NAME, str(photo))
+    first = one.get(NAME, photo)
     assert size(first) == (PIXELS, PIXELS * 3 // 4)
-    assert one.get(NAME, str(photo)) == first
+    assert one.get(NAME, photo) == first
     one.close()
     other = Thumbnails(file)
-    assert other.get(NAME, str(photo)) == first
+    assert other.get(NAME, photo) == first
     assert len(decoded) == 1
-    other.get("images/A/2.jpg", str(photo))
+    other.get("images/A/2.jpg", photo)
     assert len(decoded) == 2
 
 
@@ -75,8 +75,8 @@ def test_a_photo_that_was_moved_by_cleaning_keeps_its_thumbnail(
     tmp_path: Path, photo: Path, decoded: list[int]
 ) -> None:
     store = Thumbnails(tmp_path / FILE)
-    store.get(NAME, str(photo))
-    store.get(NAME, str(photo.rename(tmp_path / "moved.jpg")))
+    store.get(NAME, photo)
+    store.get(NAME, photo.rename(tmp_path / "moved.jpg"))
     assert len(decoded) == 1
 
 
@@ -85,12 +85,12 @@ def test_a_photo_that_changed_gets_another_thumbnail(
     tmp_path: Path, photo: Path, decoded: list[int], same: str
 ) -> None:
     store = Thumbnails(tmp_path / FILE)
-    before, facts = store.get(NAME, str(photo)), photo.stat()
+    before, facts = store.get(NAME, photo), photo.stat()
     other = jpeg(2, hue=120, size=(800, 600))
     photo.write_bytes(other.ljust(facts.st_size, b"\0")[: facts.st_size] if same == "size" else other + b"\0" * 9999)
     os.utime(photo, ns=(0, facts.st_mtime_ns + (1 if same == "size" else 0)))
     try:
-        assert store.get(NAME, str(photo)) != before
+        assert store.get(NAME, photo) != before
     except NotAPhoto:  # cut short to the size of the other
         assert same == "size"
     assert len(decoded) == 2
@@ -101,7 +101,7 @@ def test_small_photos_are_not_enlarged_and_narrow_ones_stay_a_pixel_wide(tmp_pat
     for wanted, expected in (((40, 30), (40, 30)), ((3000, 2), (PIXELS, 1)), ((1, 1), (1, 1))):
         file = tmp_path / f"{wanted}.png"
         Image.new("RGB", wanted, "green").save(file)
-        assert size(store.get(str(wanted), str(file))) == expected
+        assert size(store.get(str(wanted), file)) == expected
 
 
 def test_a_photo_that_the_camera_held_upright_is_shown_upright_and_without_its_metadata(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_photo_that_the_camera_held_upright_is_shown_upright_and_without_its_m
     exif[0x0112] = 6  # to be turned clockwise: left becomes top
     exif[0x010F] = "Somebody's camera"
     image.save(tmp_path / "1.jpg", exif=exif, quality=95)
-    made = Thumbnails(tmp_path / FILE).get(NAME, str(tmp_path / "1.jpg"))
+    made = Thumbnails(tmp_path / FILE).get(NAME, tmp_path / "1.jpg")
     assert size(made) == (PIXELS // 2, PIXELS)
     with Image.open(io.BytesIO(made)) as shown:
         assert not shown.getexif()
@@ -131,7 +131,7 @@ def test_transparent_moving_and_grey_photos_have_thumbnails(tmp_path: Path) -> N
     Image.new("CMYK", (300, 300)).save(tmp_path / "d.jpg")
     store = Thumbnails(tmp_path / FILE)
     for name in ("a.gif", "b.png", "c.png", "d.jpg"):
-        assert size(store.get(name, str(tmp_path / name))) == (PIXELS, PIXELS)
+        assert size(store.get(name, tmp_path / name)) == (PIXELS, PIXELS)
 
 
 @pytest.mark.parametrize("side", [12_000, 60_000, 2**31 - 1])
@@ -140,12 +140,12 @@ def test_a_photo_whose_header_claims_too_many_pixels_is_refused_unread(tmp_path:
     bomb = b"\x89PNG\r\n\x1a\n" + header + zlib.crc32(header[4:]).to_bytes(4) + b"\0\0\0\0IDAT\x35\xaf\x06\x1e"
     (tmp_path / "bomb.png").write_bytes(bomb)
     with pytest.raises(NotAPhoto):
-        Thumbnails(tmp_path / FILE).get(NAME, str(tmp_path / "bomb.png"))
+        Thumbnails(tmp_path / FILE).get(NAME, tmp_path / "bomb.png")
 
 
 def test_a_large_photo_has_a_small_thumbnail(tmp_path: Path) -> None:
     Image.effect_noise((6000, 4000), 60).convert("RGB").save(tmp_path / "large.jpg")
-    made = Thumbnails(tmp_path / FILE).get(NAME, str(tmp_path / "large.jpg"))
+    made = Thumbnails(tmp_path / FILE).get(NAME, tmp_path / "large.jpg")
     assert size(made) in ((PIXELS, 149), (PIXELS, 150))
     assert len(made) < 40_000
 
@@ -157,10 +157,10 @@ def test_many_threads_have_their_thumbnails(tmp_path: Path) -> None:
         files[-1].write_bytes(jpeg(number))
     store = Thumbnails(tmp_path / FILE)
     with ThreadPoolExecutor(8) as threads:
-        made = list(threads.map(lambda file: store.get(file.name, str(file)), files * 5))
+        made = list(threads.map(lambda file: store.get(file.name, file), files * 5))
     assert made[:12] * 5 == made
     store.close()
-    assert size(store.get("0.jpg", str(files[0])))  # closed, as while the server ends
+    assert size(store.get("0.jpg", files[0]))  # closed, as while the server ends
 
 
 # -- what becomes of their file ----------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def _cut_short(file: Path) -> None:
     store = Thumbnails(file)
     (file.parent / "1.jpg").write_bytes(jpeg(5, size=(900, 900)))
     for number in range(30):
-        store.get(str(number), str(file.parent / "1.jpg"))
+        store.get(str(number), file.parent / "1.jpg")
     store.close()
     with file.open("r+b") as handle:
         handle.truncate(file.stat().st_size // 2 // 4096 * 4096)
@@ -205,7 +205,7 @@ def test_a_damaged_file_of_thumbnails_costs_time_and_no_picture(
     spoil(file)
     store = Thumbnails(file)
     for name in [NAME, *map(str, range(40))]:
-        assert size(store.get(name, str(photo))) == (PIXELS, PIXELS * 3 // 4)
+        assert size(store.get(name, photo)) == (PIXELS, PIXELS * 3 // 4)
     store.close()
 
 
@@ -213,13 +213,13 @@ def test_on_a_full_disk_pages_have_their_thumbnails(tmp_path: Path, photo: Path)
     with small_file_system(tmp_path, 1) as disk:
         store = Thumbnails(disk / FILE)
         for number in range(200):
-            assert store.get(str(number), str(photo))
+            assert store.get(str(number), photo)
         with pytest.raises(OSError, match="No space"):
             (disk / "filler").write_bytes(bytes(2_000_000))
-        assert store.get(NAME, str(photo))
+        assert store.get(NAME, photo)
         store.close()
         again = Thumbnails(disk / FILE)
-        assert again.get(NAME, str(photo))
+        assert again.get(NAME, photo)
         again.close()
 
 
@@ -231,7 +231,7 @@ def test_in_a_folder_that_cannot_be_written_pages_have_their_thumbnails(tmp_path
                 Thumbnails(disk / FILE).close()
             subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
             store = Thumbnails(disk / FILE)
-            assert store.get(NAME, str(photo)) == store.get(NAME, str(photo))
+            assert store.get(NAME, photo) == store.get(NAME, photo)
             store.close()
 
 
@@ -247,7 +247,7 @@ def test_a_file_that_another_program_has_locked_holds_no_page_up(tmp_path: Path,
     began = time.monotonic()
     store = store or Thumbnails(file)
     for number in range(10):
-        assert store.get(str(number), str(photo))
+        assert store.get(str(number), photo)
     assert time.monotonic() - began < 5
     holder.close()
     store.close()
@@ -261,7 +261,7 @@ def test_two_servers_fill_one_file(tmp_path: Path, decoded: list[int]) -> None:
 
     def fill(store: Thumbnails) -> None:
         for file in files:
-            store.get(file.name, str(file))
+            store.get(file.name, file)
 
     threads = [threading.Thread(target=fill, args=(store,)) for store in stores]
     for each in threads:

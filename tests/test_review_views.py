@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +25,8 @@ from shroomcurate.dataset import Dataset, Receipt, make_table, read_table, write
 from shroomcurate.errors import BadOption
 from shroomcurate.review.detail import detail
 from shroomcurate.review.gallery import NOT_JUDGED, REASON_NUMBERS, Gallery, open_gallery, verdict_code
+from shroomcurate.review.lasting import LastingTable
+from shroomcurate.review.state import State
 from shroomcurate.review.views import VIEWS, Filter, View, passing, view, why_not
 from shroomcurate.select import SCHEMA as SELECTION
 from shroomcurate.training import SCHEMA as PREDICTIONS
@@ -34,6 +39,13 @@ from tests.review_server import reviewed
 NOWHERE = Dataset("nowhere")
 CLASSES = ["Amanita_muscaria", "Boletus_edulis", "Zz_top"]
 LICENCES = ["CC-BY", "CC0", None]
+
+
+def lasting(table: pa.Table) -> LastingTable:
+    """The table as if it had been opened from a file."""
+    written = io.BytesIO()
+    pq.write_table(table, written)
+    return LastingTable(cast(Path, written), [])
 
 
 @st.composite
@@ -50,6 +62,7 @@ def galleries(draw: st.DrawFn) -> tuple[Gallery, np.ndarray[Any, Any]]:
     selected = each(st.booleans())
     selection = pa.table(
         {
+            "photo_id": np.where(selected, np.arange(size), -1),
             "license": pa.array(draw(st.lists(st.sampled_from(LICENCES), min_size=size, max_size=size)), pa.string()),
             "taxon_name": pa.array([f"Taxon {number}" for number in range(size)]),
             "attribution": pa.array([None if number % 3 else "© Ånn Øbserver" for number in range(size)]),
@@ -59,7 +72,8 @@ def galleries(draw: st.DrawFn) -> tuple[Gallery, np.ndarray[Any, Any]]:
     wrong = draw(st.dictionaries(st.integers(0, size - 1), st.tuples(st.sampled_from(CLASSES), st.floats(0, 1))))
     gallery = Gallery(
         paths=[f"images/{CLASSES[name]}/{number:03}.jpg" for number, name in enumerate(class_of)],
-        places=[None] * size,
+        gone=frozenset(),
+        is_listed=True,
         classes=CLASSES,
         class_of=class_of,
         reason=reason,
@@ -68,10 +82,9 @@ def galleries(draw: st.DrawFn) -> tuple[Gallery, np.ndarray[Any, Any]]:
         original=original.astype(np.int64),
         applied=np.where(judged, each(st.integers(0, 1 + len(REASONS))), 0).astype(np.int8),
         clean_row=np.where(judged, np.cumsum(judged) - 1, -1),
-        selection_row=np.where(selected, np.arange(size), -1),
-        clean=table,
-        selection=selection,
-        predictions=pa.table({}),
+        clean=lasting(table),
+        selection=lasting(selection),
+        predictions=lasting(pa.table({"path": pa.array([], pa.string())})),
         run="run",
         stamp={"embeddings.parquet": None},
     )
@@ -312,10 +325,60 @@ def test_what_the_tables_say_is_what_the_gallery_knows(cleaned: Dataset) -> None
         assert gallery.cluster[number] == row["cluster"]
         told = detail(gallery, number, None)
         assert (told["kept"], told["reason"], told["there"]) == (row["kept"], row["reason"], True)
-        assert Path(str(gallery.places[number])).is_file()
+        assert gallery.place(cleaned, number) == cleaned.locate(row["path"], row["reason"])
     assert gallery.applied[gallery.number["images/Amanita_muscaria/0003.jpg"]] == 1 + REASON_NUMBERS["blurred"]
     assert gallery.applied[gallery.number["images/Boletus_edulis/0060.jpg"]] == 1
     assert (gallery.applied != 0).sum() == 2
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_columns_are_read_by_their_buffers_as_arrow_reads_them(data: st.DataObject) -> None:
+    size = data.draw(st.integers(0, 40))
+    each = lambda values: data.draw(st.lists(st.none() | values, min_size=size, max_size=size))  # noqa: E731
+    words, whole, share = each(st.sampled_from("abc")), each(st.integers(-9, 9)), each(st.floats(0, 1, width=32))
+    table = pa.table({"word": words, "whole": pa.array(whole, pa.int32()), "share": pa.array(share, pa.float32())})
+    table = table.cast(pa.schema([("word", pa.string()), ("whole", pa.int32()), ("share", pa.float32())]))
+    written = io.BytesIO()
+    pq.write_table(table, written, row_group_size=data.draw(st.integers(1, 20)))
+    found = LastingTable(cast(Path, written), table.column_names, words=["word"])
+    assert found.texts("word") == words
+    assert found.numbers("whole", -1, np.int32).tolist() == [-1 if each is None else each for each in whole]
+    shares = found.numbers("share", np.nan, np.float32)
+    assert [None if np.isnan(each) else each for each in shares] == share
+    assert found.coded("word", {"a": 1, "b": 2}, 0).tolist() == [{"a": 1, "b": 2}.get(str(word), 0) for word in words]
+    assert found.words("word") == set(words) - {None}
+
+
+def test_a_table_of_many_photos_is_believed_at_once_and_the_folders_are_listed_soon_after(
+    cleaned: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shroomcurate.review.gallery._MANY", 1)
+    monkeypatch.setattr("shroomcurate.review.state._LIST_AFTER", 0.2)
+    (cleaned.images / "Amanita_muscaria" / "0010.jpg").unlink()
+    (cleaned.images / "Aa_new").mkdir()
+    (cleaned.images / "Aa_new" / "1.jpg").write_bytes(jpeg(1))
+    before, after = open_gallery(cleaned, at_once=True), open_gallery(cleaned)
+    assert before.paths == read_table(cleaned.path("clean.parquet"))["path"].to_pylist()
+    assert (before.is_listed, before.gone) == (False, frozenset())
+    assert before.generation != after.generation
+
+    async def looked_at() -> list[dict[str, Any]]:
+        state = State(cleaned, ["true"])
+        page: asyncio.Queue[str] = asyncio.Queue()
+        state.pages.add(page)
+        try:
+            await state.open()
+            first = await state.about()
+            await asyncio.wait_for(page.get(), 10)
+            return [first, await state.about()]
+        finally:
+            await state.close()
+
+    told = asyncio.run(looked_at())
+    assert [each["generation"] for each in told] == [before.generation, after.generation]
+    assert "Aa_new" in told[1]["classes"]
+    assert "1 photos of the table are no longer on disk." in told[1]["notes"]
 
 
 def test_photos_that_are_gone_and_photos_that_are_new_are_shown_as_such(cleaned: Dataset) -> None:
@@ -326,7 +389,9 @@ def test_photos_that_are_gone_and_photos_that_are_new_are_shown_as_such(cleaned:
     new.write_bytes(jpeg(1))
     gallery = open_gallery(cleaned)
     number = gallery.number["images/Amanita_muscaria/0010.jpg"]
-    assert gallery.places[number] is None
+    assert gallery.gone == {number}
+    with pytest.raises(FileNotFoundError):
+        gallery.place(cleaned, number)
     assert detail(gallery, number, None)["there"] is False
     number = gallery.number["images/Aa_new/1.jpg"]
     assert (gallery.reason[number], np.isnan(gallery.score[number]), gallery.cluster[number]) == (-1, True, -1)

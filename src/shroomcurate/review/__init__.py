@@ -64,7 +64,7 @@ def review(
     command
         What 'Apply' runs, see :class:`shroomcurate.review.again.Again`.
     opened
-        Called with the address once it answers.
+        Called with the address as soon as a browser can be sent there.
 
     Raises
     ------
@@ -103,10 +103,7 @@ def review(
 async def _serve(state: State, options: ReviewOptions, opened: Callable[[str], None] | None) -> None:
     import asyncio
 
-    from aiohttp import web
-
-    from shroomcurate.review.address import Address, keep_address, last_address, new_token
-    from shroomcurate.review.server import HOST, make_app
+    from shroomcurate.review.address import HOST, Address, keep_address, last_address, new_token
 
     last = last_address(state.dataset)
     listening = _listen(options.port, last.port)
@@ -115,16 +112,24 @@ async def _serve(state: State, options: ReviewOptions, opened: Callable[[str], N
     token = last.token if port == last.port else new_token()
     if last.port in (0, port) or options.port:
         keep_address(state.dataset, Address(port, token))
+    if opened is not None:
+        opened(f"http://{HOST}:{port}/{token}/")  # a browser takes its time to start, and what it asks meanwhile waits
+    from aiohttp import web
+
+    from shroomcurate.review.server import make_app
+
     origins = {f"{name}:{port}": f"http://{name}:{port}" for name in (HOST, "localhost")}
     runner = web.AppRunner(make_app(state, token, origins), access_log=None, shutdown_timeout=_PATIENCE)
     await runner.setup()
+    # The tables are read while the page is sent; what it asks of them waits its turn behind that.
+    opening = asyncio.create_task(state.open())
+    await asyncio.sleep(0)
     try:
         await web.SockSite(runner, listening).start()
-        if opened is not None:
-            opened(f"http://{HOST}:{port}/{token}/")
-        await state.open()  # the page asks while the tables are read: it is there at once
+        await opening
         await asyncio.Event().wait()
     finally:
+        opening.cancel()
         await runner.cleanup()
 
 
@@ -132,7 +137,7 @@ def _listen(wanted: int, last: int) -> socket.socket:
     """Take the port that is wanted, or else that of the last time, or else one that is free."""
     import socket
 
-    from shroomcurate.review.server import HOST
+    from shroomcurate.review.address import HOST
 
     try:
         return socket.create_server((HOST, wanted or last), backlog=128)

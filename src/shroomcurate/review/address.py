@@ -18,6 +18,8 @@ from typing import NamedTuple
 from shroomcurate.dataset import Dataset
 from shroomcurate.home import home
 
+HOST = "127.0.0.1"
+
 #: Seconds since the last start after which there is a new token: a night over.
 _KEPT = 24 * 3600.0
 

@@ -1,26 +1,29 @@
 """What is known of each photo, a column each, in the order of their paths: what the page shows and the views sort.
 
 A photo is a number, its place in that order. The numbers hold for one :class:`Gallery`; when the photos or the tables
-change, there is a new one.
+change, there is a new one. Of the tables only what the wall shows is read at once; the rest when it is first asked for.
 """
 
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from shroomcurate.dataset import Dataset, damaged_table, read_receipt, read_table
+from shroomcurate.dataset import Dataset, read_receipt
+from shroomcurate.review.lasting import LastingTable, open_table
 from shroomcurate.runs import latest_run
 from shroomcurate.tree import REASONS
 from shroomcurate.verdicts import Verdict
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
 
 #: Files whose change makes it another gallery, beside the photos themselves.
@@ -31,6 +34,9 @@ _NEEDED = {
     "selection": ("photo_id", "license", "taxon_name", "attribution", "observation_uuid"),
     "predictions": ("path", "class", "predicted", "calibrated"),
 }
+
+#: Photos from which on a table is believed first and the folders are listed afterwards.
+_MANY = 10_000
 
 KEPT, NOT_JUDGED = 0, -1
 """What stands for a reason's number where there is none."""
@@ -53,8 +59,10 @@ class Gallery:
     ----------
     paths
         Identity of each photo, sorted.
-    places
-        Where it lies now; None when it is gone.
+    gone
+        Numbers of those that are not on disk any more.
+    is_listed
+        Whether the folders were looked at; otherwise it is believed that there are just the photos of the table.
     class_of
         Shape (photos,): number in `classes`.
     reason
@@ -67,12 +75,13 @@ class Gallery:
         Number of the photo that it duplicates; -1 for none.
     applied
         The verdict, as :func:`verdict_code`, that the last cleaning went by.
-    clean_row, selection_row
-        Row in the tables; -1 where they do not know it.
+    clean_row
+        Row in the table; -1 where it does not know it.
     """
 
     paths: list[str]
-    places: list[str | None]
+    gone: frozenset[int]
+    is_listed: bool
     classes: list[str]
     class_of: NDArray[np.int32]
     reason: NDArray[np.int8]
@@ -81,10 +90,9 @@ class Gallery:
     original: NDArray[np.int64]
     applied: NDArray[np.int8]
     clean_row: NDArray[np.int64]
-    selection_row: NDArray[np.int64]
-    clean: pa.Table | None
-    selection: pa.Table | None
-    predictions: pa.Table | None
+    clean: LastingTable | None
+    selection: LastingTable | None
+    predictions: LastingTable | None
     run: str | None
     stamp: Mapping[str, Any]
     left_alone: Mapping[str, str] = field(default_factory=dict)
@@ -100,7 +108,7 @@ class Gallery:
     @cached_property
     def generation(self) -> int:
         """What tells this gallery from others, also after a restart: the same photos and tables have the same."""
-        seen = hashlib.sha256(f"{self.numbering} {sorted(self.stamp.items())}".encode())
+        seen = hashlib.sha256(f"{self.numbering} {sorted(self.gone)} {sorted(self.stamp.items())}".encode())
         return int.from_bytes(seen.digest()[:6])  # JavaScript's integers have 53 bits
 
     @cached_property
@@ -111,18 +119,29 @@ class Gallery:
     @cached_property
     def licences(self) -> list[str]:
         """The licences that the selection names, sorted."""
-        import pyarrow.compute as pc
+        return sorted(self.selection.words("license")) if self.selection is not None else []
 
-        return (
-            sorted(pc.unique(self.selection["license"]).drop_null().to_pylist()) if self.selection is not None else []
-        )
+    @cached_property
+    def selection_row(self) -> NDArray[np.int64]:
+        """Each photo's row in the selection, by the photo id that its file is named after; -1 where there is none."""
+        import numpy as np
+
+        rows = np.full(len(self.paths), -1, np.int64)
+        if self.selection is None:
+            return rows
+        row_of = {photo_id: row for row, photo_id in enumerate(self.selection.whole["photo_id"].to_pylist())}
+        for number, path in enumerate(self.paths):
+            stem, _, _ = path[path.rindex("/") + 1 :].rpartition(".")  # pathlib takes ten times as long
+            if stem.isdecimal():
+                rows[number] = row_of.get(int(stem), -1)
+        return rows
 
     @cached_property
     def predicted(self) -> dict[int, tuple[str, float]]:
         """Test photos that the baseline took for another class: number -> that class, and how sure it was, 0..1."""
         if self.predictions is None:
             return {}
-        columns = (self.predictions[name].to_pylist() for name in ("path", "class", "predicted", "calibrated"))
+        columns = (self.predictions.whole[name].to_pylist() for name in ("path", "class", "predicted", "calibrated"))
         return {
             self.number[path]: (predicted, sure)
             for path, truth, predicted, sure in zip(*columns, strict=True)
@@ -156,11 +175,26 @@ class Gallery:
                 codes[self.number[path]] = verdict_code(verdict)
         return codes
 
-    def row(self, table: pa.Table | None, row: int) -> dict[str, Any]:
+    def place(self, dataset: Dataset, number: int) -> Path:
+        """Return where a photo lies at this moment; cleaning may have moved it since.
+
+        Raises
+        ------
+        FileNotFoundError
+            It is not there any more.
+        """
+        judged = int(self.reason[number])
+        for reason in (None, *([list(REASONS)[judged - 1]] if judged > KEPT else []), *REASONS):
+            place = dataset.locate(self.paths[number], reason)
+            if place.is_file():
+                return place
+        raise FileNotFoundError(self.paths[number])
+
+    def row(self, table: LastingTable | None, row: int) -> dict[str, Any]:
         """Return one row of a table, empty when there is none."""
         if table is None or row < 0:
             return {}
-        found: dict[str, Any] = table.slice(row, 1).to_pylist()[0]
+        found: dict[str, Any] = table.whole.slice(row, 1).to_pylist()[0]
         # JSON knows no NaN.
         return {
             name: None if isinstance(value, float) and not isfinite(value) else value for name, value in found.items()
@@ -181,8 +215,13 @@ def stamp(dataset: Dataset) -> dict[str, Any]:
     return found
 
 
-def open_gallery(dataset: Dataset) -> Gallery:
-    """Read the tables that are there, and look which photos lie where.
+def open_gallery(dataset: Dataset, *, at_once: bool = False) -> Gallery:
+    """Read the tables that are there, and look which photos there are.
+
+    Parameters
+    ----------
+    at_once
+        Believe a table of many photos that they are there: to list the folders of 100,000 takes a fifth of a second.
 
     Raises
     ------
@@ -198,49 +237,54 @@ def open_gallery(dataset: Dataset) -> Gallery:
     dataset.require_photos()
     dataset.refuse_other_tree()
     then = stamp(dataset)
-    clean = _table(dataset, "clean.parquet")
-    selection = _table(dataset, "selection.parquet")
+    clean = open_table(dataset.path("clean.parquet"), _NEEDED["clean"], words=("reason", "decided_by"))
     run = latest_run(dataset)
-    places = dataset.places()
-    judged: list[str] = clean["path"].to_pylist() if clean is not None else []
-    paths = sorted({*places, *judged})
-    number = {path: each for each, path in enumerate(paths)}
-    class_names = [path.split("/")[1] for path in paths]
-    classes = sorted(set(class_names))
-    class_number = {name: each for each, name in enumerate(classes)}
+    judged: list[Any] = clean.texts("path") if clean is not None else []
+    is_listed = not at_once or len(judged) < _MANY
+    there = dataset.places().keys() if is_listed else judged
+    paths = sorted({*there, *judged} if is_listed else judged)
+    number = {} if paths == judged else {path: each for each, path in enumerate(paths)}
     rows = np.full(len(paths), -1, np.int64)
-    rows[[number[path] for path in judged]] = np.arange(len(judged))
+    rows[[number[path] for path in judged] if number else slice(None)] = np.arange(len(judged))
     receipt = read_receipt(dataset.path("clean.parquet")) if clean is not None else None
-    return Gallery(
+    classes, class_of = _classes(paths)
+    gallery = Gallery(
         paths=paths,
-        places=[places[path][0] if path in places else None for path in paths],
+        gone=frozenset(each for each, path in enumerate(paths) if path not in there) if is_listed else frozenset(),
+        is_listed=is_listed,
         classes=classes,
-        class_of=np.array([class_number[name] for name in class_names], np.int32),
-        **_judgements(clean, rows, number),
+        class_of=class_of,
+        **_judgements(clean, rows),
+        original=np.full(len(paths), -1, np.int64),
         clean_row=rows,
-        selection_row=_selection_rows(paths, selection),
         clean=clean,
-        selection=selection,
-        predictions=_table(dataset, f"runs/{run.name}/predictions.parquet") if run else None,
+        selection=open_table(dataset.path("selection.parquet"), _NEEDED["selection"], words=("license",)),
+        predictions=open_table(run / "predictions.parquet", _NEEDED["predictions"]) if run else None,
         run=run.name if run else None,
         stamp=then,
         left_alone=(receipt.options.get("left_alone") if receipt else None) or {},
     )
+    _fill_originals(gallery)
+    return gallery
 
 
-def _table(dataset: Dataset, name: str) -> pa.Table | None:
-    """Return a table, None when it is not there; one that lacks a column that is asked for is damaged."""
-    path = dataset.path(name)
-    if not path.exists():
-        return None
-    table = read_table(path)
-    for column in _NEEDED[path.stem]:
-        if column not in table.column_names:
-            raise damaged_table(path, ValueError(f"it lacks the column {column}"))
-    return table
+def _classes(paths: Sequence[str]) -> tuple[list[str], NDArray[np.int32]]:
+    """Return the names of the classes, sorted, and the number of each photo's; photos of one class stand together."""
+    import numpy as np
+
+    ends: dict[str, int] = {}
+    end = 0
+    while end < len(paths):
+        tree, name, _ = paths[end].split("/", 2)
+        end = bisect_left(paths, f"{tree}/{name}0", end + 1)  # 0 follows the slash
+        ends[name] = end
+    classes = sorted(ends)
+    number = {name: each for each, name in enumerate(classes)}
+    sizes = np.diff([0, *ends.values()])
+    return classes, np.repeat(np.array([number[name] for name in ends], np.int32), sizes)
 
 
-def _judgements(clean: pa.Table | None, rows: NDArray[np.int64], number: Mapping[str, int]) -> dict[str, Any]:
+def _judgements(clean: LastingTable | None, rows: NDArray[np.int64]) -> dict[str, Any]:
     """Return what the cleaning says of each photo."""
     import numpy as np
 
@@ -250,19 +294,25 @@ def _judgements(clean: pa.Table | None, rows: NDArray[np.int64], number: Mapping
             "reason": np.full(size, NOT_JUDGED, np.int8),
             "score": np.full(size, np.nan, np.float32),
             "cluster": np.full(size, -1, np.int32),
-            "original": np.full(size, -1, np.int64),
             "applied": np.zeros(size, np.int8),
         }
-    reasons = np.array([REASON_NUMBERS.get(reason, KEPT) for reason in clean["reason"].to_pylist()], np.int8)
-    by_person = np.array([who == "person" for who in clean["decided_by"].to_pylist()], bool)
-    originals = [number.get(path, -1) if path else -1 for path in clean["duplicate_of"].to_pylist()]
+    reasons = clean.coded("reason", REASON_NUMBERS, KEPT)
+    by_person = clean.coded("decided_by", {"person": 1}, 0) == 1
     return {
         "reason": _at(reasons, rows, NOT_JUDGED),
-        "score": _at(clean["score"].to_numpy().astype(np.float32), rows, np.nan),
-        "cluster": _at(clean["cluster"].to_numpy().astype(np.int32), rows, -1),
-        "original": _at(np.array(originals, np.int64), rows, -1),
+        "score": _at(clean.numbers("score", np.nan, np.float32), rows, np.nan),
+        "cluster": _at(clean.numbers("cluster", -1, np.int32), rows, -1),
         "applied": _at(np.where(by_person, reasons + 1, 0).astype(np.int8), rows, 0),
     }
+
+
+def _fill_originals(gallery: Gallery) -> None:
+    """Put down of which photo each is a duplicate."""
+    originals = gallery.clean.texts("duplicate_of") if gallery.clean is not None else []
+    if any(originals):
+        for number, row in enumerate(gallery.clean_row.tolist()):
+            if row >= 0 and originals[row]:
+                gallery.original[number] = gallery.number.get(originals[row], -1)
 
 
 def _at(values: NDArray[Any], rows: NDArray[np.int64], unknown: float) -> NDArray[Any]:
@@ -272,18 +322,3 @@ def _at(values: NDArray[Any], rows: NDArray[np.int64], unknown: float) -> NDArra
     found = np.full(len(rows), unknown, values.dtype)
     found[rows >= 0] = values[rows[rows >= 0]]
     return found
-
-
-def _selection_rows(paths: Sequence[str], selection: pa.Table | None) -> NDArray[np.int64]:
-    """Return each photo's row in the selection, by the photo id that its file is named after."""
-    import numpy as np
-
-    rows = np.full(len(paths), -1, np.int64)
-    if selection is None:
-        return rows
-    row_of = {photo_id: row for row, photo_id in enumerate(selection["photo_id"].to_pylist())}
-    for number, path in enumerate(paths):
-        stem, _, _ = path[path.rindex("/") + 1 :].rpartition(".")  # pathlib takes ten times as long
-        if stem.isdecimal():
-            rows[number] = row_of.get(int(stem), -1)
-    return rows

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-HOST = "127.0.0.1"
-
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _PICTURES = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "gif": "image/gif"}
 _LARGEST = 16 << 20  # bytes of a request: a verdict on a million photos
@@ -224,13 +222,16 @@ class _Page:
         from aiohttp import web
 
         try:
-            picture = await self.state.thumbnail(_number(request), _generation(request))
+            known = [each.value for each in request.if_none_match or ()]
+            tag, picture = await self.state.thumbnail(_number(request), _generation(request), known)
         except OutOfDate:
             return _error(409, "The photos have changed meanwhile.", _AGAIN)
         except (IndexError, OSError, NotAPhoto) as error:
             return _error(404, f"There is no such picture: {error}", "")
-        # The address names the generation, so that a number that means another photo has another address.
-        headers = {"Cache-Control": "private, max-age=86400, immutable"}
+        # The browser keeps it, and asks each time whether it still is the one: a photo can be replaced on disk.
+        headers = {"Cache-Control": "private, no-cache", "ETag": f'"{tag}"'}
+        if tag in known:
+            return web.Response(status=304, headers=headers)
         return web.Response(body=picture, content_type="image/jpeg", headers=headers)
 
     async def photo(self, request: web.Request) -> web.StreamResponse:

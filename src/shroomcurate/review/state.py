@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shroomcurate.dataset import Dataset
@@ -20,10 +19,11 @@ from shroomcurate.review.detail import detail
 from shroomcurate.review.gallery import Gallery, open_gallery, stamp
 from shroomcurate.review.layout import umap_installed
 from shroomcurate.review.layouts import Layouts
-from shroomcurate.review.thumbnails import FILE, Thumbnails
+from shroomcurate.review.thumbnails import FILE, Thumbnails, stamp_of
 from shroomcurate.review.views import VIEWS, Filter, view, why_not
 from shroomcurate.safety import SAFETY_NOTICE
 from shroomcurate.tree import REASONS
+from shroomcurate.verdicts import unfinished_line
 
 if TYPE_CHECKING:
     import asyncio
@@ -37,6 +37,7 @@ _ASKED_AGAIN = 100
 Answer = dict[str, Any]
 
 _LOOK_EVERY = 2.0  # seconds
+_LIST_AFTER = 1.0
 T = TypeVar("T")
 
 
@@ -95,7 +96,7 @@ class State:
         """
 
         def read() -> None:
-            self.gallery = open_gallery(self.dataset)
+            self.gallery = open_gallery(self.dataset, at_once=True)
             self.decisions = Decisions(self.dataset)
             self.codes = self.gallery.codes(self.decisions.verdicts)
 
@@ -107,11 +108,19 @@ class State:
         """Tell open pages what is done in a terminal meanwhile: they ask nothing while somebody only looks."""
         import asyncio
 
+        await asyncio.sleep(_LIST_AFTER)
+        await self._alone(self._list)
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             if self.pages:
-                with contextlib.suppress(ShroomError, OSError):  # the next request meets it again and says so
-                    await self._alone(self._refresh)
+                await self._alone(self._refresh_or_leave)
+
+    def _list(self) -> None:
+        """Look whether the photos are there that were believed to be, now that the first of them are seen."""
+        with contextlib.suppress(ShroomError, OSError):
+            believed = not (self.gallery.is_listed or self.again.is_running)
+            if believed and self.dataset.places().keys() != set(self.gallery.paths):
+                self._open_again()
 
     @property
     def waiting(self) -> int:
@@ -175,11 +184,13 @@ class State:
         }
 
     def _notes(self) -> list[str]:
-        gone = sum(place is None for place in self.gallery.places)
+        gone = len(self.gallery.gone)
         new = int((self.gallery.clean_row < 0).sum()) if self.gallery.clean is not None else 0
         nothing = self.gallery.clean is None
         command = f"Type: shroomcurate clean {self.dataset.option}"
+        unfinished = unfinished_line(self.dataset)
         return [
+            *([unfinished] if unfinished else []),
             *([f"{gone:,} photos of the table are no longer on disk."] if gone else []),
             *([f"{new:,} photos are not judged yet. {command}"] if new else []),
             *([f"Nothing is cleaned yet: no photo has a reason or a score. {command}"] if nothing else []),
@@ -223,7 +234,7 @@ class State:
         return await self._alone(detail, gallery, number, verdict)
 
     async def photo(self, number: int, generation: int | None = None) -> tuple[str, bytes]:
-        """Return where a photo lies now, and its bytes.
+        """Return the name of a photo's file, and its bytes.
 
         Raises
         ------
@@ -234,8 +245,8 @@ class State:
         OSError
             It is not there any more, or cannot be read.
         """
-        place = self._place(await self._there(generation), number)
-        return place, await self.loop.run_in_executor(self._pictures, Path(place).read_bytes)
+        place = (await self._there(generation)).place(self.dataset, number)
+        return place.name, await self.loop.run_in_executor(self._pictures, place.read_bytes)
 
     async def _there(self, generation: int | None) -> Gallery:
         """Wait until it is open; refuse another generation, whose numbers mean other photos."""
@@ -245,22 +256,22 @@ class State:
             raise OutOfDate
         return gallery
 
-    def _place(self, gallery: Gallery, number: int) -> str:
-        known = gallery.places[number]
-        if known is not None and os.path.exists(known):  # noqa: PTH110
-            return known
-        path = gallery.paths[number]  # cleaning may be moving it at this moment
-        places = [self.dataset.locate(path, reason) for reason in (None, *REASONS)]
-        found = next((place for place in places if place.is_file()), None)
-        if found is None:
-            raise FileNotFoundError(path)
-        return str(found)
+    async def thumbnail(self, number: int, generation: int | None, known: Container[str]) -> tuple[str, bytes]:
+        """Return what tells a photo's thumbnail from others of it, and the thumbnail; no bytes of one that is known.
 
-    async def thumbnail(self, number: int, generation: int | None = None) -> bytes:
-        """Return a photo's thumbnail. Raises OutOfDate, IndexError, OSError or NotAPhoto."""
+        Raises
+        ------
+        OutOfDate, IndexError, OSError
+            As :meth:`photo`.
+        NotAPhoto
+            It does not decode.
+        """
         gallery = await self._there(generation)
-        path, place = gallery.paths[number], self._place(gallery, number)
-        return await self.loop.run_in_executor(self._pictures, self.thumbnails.get, path, place)
+        place = gallery.place(self.dataset, number)
+        tag = stamp_of(place).replace(" ", "-")
+        if tag in known:
+            return tag, b""
+        return tag, await self.loop.run_in_executor(self._pictures, self.thumbnails.get, gallery.paths[number], place)
 
     # -- what the pages do -------------------------------------------------------------------------------------
 
@@ -357,11 +368,11 @@ class State:
     def _cleaned(self, event: Event) -> None:
         self._tell("apply", event)
         if event["state"] != "running":
-            self._one.submit(self._open_again_or_leave)
+            self._one.submit(self._refresh_or_leave)
 
-    def _open_again_or_leave(self) -> None:
-        with contextlib.suppress(ShroomError):  # the next request meets it again and says so
-            self._open_again()
+    def _refresh_or_leave(self) -> None:
+        with contextlib.suppress(ShroomError, OSError):  # the next request meets it again and says so
+            self._refresh()
 
     def _later(self, name: str, data: Answer) -> None:
         """Tell the pages, from another thread."""

@@ -53,7 +53,7 @@ class Thumbnails:
                 self._store.close()
                 self._store = None
 
-    def get(self, path: str, place: str) -> bytes:
+    def get(self, path: str, place: Path) -> bytes:
         """Return the thumbnail of a photo as JPEG.
 
         Parameters
@@ -70,12 +70,10 @@ class Thumbnails:
         OSError
             It cannot be read.
         """
-        facts = os.stat(place)  # noqa: PTH116  # as text, see Dataset.places
-        stamp = f"{facts.st_size} {facts.st_mtime_ns} {_VERSION}"
+        stamp = stamp_of(place)
         if known := self._look(path, stamp):
             return known
-        with open(place, "rb") as handle:  # noqa: PTH123
-            made = thumbnail(handle.read())
+        made = thumbnail(place.read_bytes())
         self._keep(path, stamp, made)
         return made
 
@@ -93,6 +91,12 @@ class Thumbnails:
                 self._store.execute(
                     "INSERT OR REPLACE INTO thumbnail VALUES (?, ?, ?)", (os.fsencode(path), stamp, made)
                 )
+
+
+def stamp_of(place: Path) -> str:
+    """Return what changes with a thumbnail: size and time of the photo, and how thumbnails are made. Raises OSError."""
+    facts = place.stat()
+    return f"{facts.st_size} {facts.st_mtime_ns} {_VERSION}"
 
 
 def thumbnail(content: bytes) -> bytes:

@@ -160,7 +160,7 @@ def _selected(gallery: Gallery, column: str, test: Callable[..., NDArray[np.bool
     found = np.zeros(len(gallery.paths), bool)
     if gallery.selection is not None:
         known = gallery.selection_row >= 0
-        found[known] = test(gallery.selection[column])[gallery.selection_row[known]]
+        found[known] = test(gallery.selection.whole[column])[gallery.selection_row[known]]
     return found
 
 

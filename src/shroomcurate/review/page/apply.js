@@ -35,7 +35,8 @@ export class Apply {
 
   news() {
     const { state } = this.store.apply ?? {};
-    if (state === "done") this.say("Applied. The photos have moved.");
+    const { moved_out: out = 0, moved_back: back = 0 } = this.store.apply?.summary ?? {};
+    if (state === "done") this.say(`Applied. ${out + back ? `${photos(out + back)} moved.` : "No photo had to move."}`);
     if (state === "failed") this.say(`Not applied. ${this.store.apply.what ?? ""}`);
     if (this.dialog.open) this.fill();
     else if (state !== "running" && this.asked) this.open();

@@ -13,10 +13,11 @@ export class Cell {
     this.loaded = null; // the address that the picture has or awaits
     this.picture = element("img", { alt: "", draggable: "false", decoding: "async" });
     this.name = element("span", { class: "name" });
+    this.of = element("span", { class: "of" }); // the class, where photos of others stand beside
     this.word = element("b");
     this.reason = element("span", { class: "reason" });
     this.bar = element("i");
-    this.frame = element("span", { class: "frame" }, this.name, this.picture,
+    this.frame = element("span", { class: "frame" }, this.name, this.picture, this.of,
       element("span", { class: "tick" }), element("span", { class: "verdict" }, element("i"), this.word));
     this.root = element("div", { role: "option", class: "cell", id: `cell-${made}`, "data-picture": "none" }, this.frame,
       element("span", { class: "caption" }, element("i", { class: "mark" }), this.reason,
@@ -24,14 +25,16 @@ export class Cell {
     this.root.cell = this;
   }
 
-  /** Show the photo at this place of the order. */
-  show(store, number, index, total) {
+  /** Show the photo at this place of the order; `mixed`: among photos of other classes. */
+  show(store, number, index, total, mixed = false) {
     this.number = number;
     this.index = index;
     this.root.dataset.number = number;
     this.root.setAttribute("aria-posinset", index + 1);
     this.root.setAttribute("aria-setsize", total);
     this.name.textContent = plain(store.classes[store.classOf[number]]);
+    this.of.textContent = mixed ? this.name.textContent : "";
+    this.root.classList.toggle("mixed", mixed);
     this.wanted = store.thumbnail(number);
     this.refresh(store);
   }

@@ -1,6 +1,7 @@
 /* The large view: one photo as large as fits, beside it all that is known about it. It follows the wall's focus. */
 
 import { fillPanel } from "./panel.js";
+import { ask } from "./requests.js";
 import { count, element, photoWords } from "./words.js";
 
 export class Large {
@@ -13,7 +14,7 @@ export class Large {
       type: "button", class: `arrow ${way}`, "aria-label": label, text, onclick: () => this[way](),
     });
     this.picture = element("img", { id: "picture", alt: "", draggable: "false" });
-    this.gone = element("p", { class: "gone", hidden: true, text: "This photo is not there, or cannot be read." });
+    this.gone = element("p", { class: "gone", hidden: true });
     this.pan = element("div", { class: "pan", tabindex: "-1" }, this.picture, this.gone);
     this.where = element("span", { class: "where" });
     this.panel = element("div", {
@@ -28,13 +29,16 @@ export class Large {
       this.panel, this.heard,
     );
     this.picture.addEventListener("click", (event) => this.zoom(event));
-    this.picture.addEventListener("error", () => this.missing(true));
-    this.picture.addEventListener("load", () => this.missing(false));
+    this.picture.addEventListener("error", () => this.missing());
+    this.picture.addEventListener("load", () => this.there(true));
     dialog.addEventListener("close", () => this.closed());
     dialog.addEventListener("cancel", (event) => { event.preventDefault(); this.close(); });
     wall.addEventListener("focus", () => this.open && this.show(wall.number));
     store.addEventListener("verdicts", ({ detail }) => {
       if (this.open && detail.photos.includes(this.number)) this.about();
+    });
+    store.addEventListener("connection", () => {
+      if (this.open && store.connected && !this.gone.hidden) this.picture.src = store.photo(this.number);
     });
     this.followFinger();
   }
@@ -112,11 +116,23 @@ export class Large {
     this.preload();
   }
 
-  missing(is) {
+  there(is) {
     this.dialog.classList.remove("coming");
     this.pan.style.backgroundImage = "";
-    this.gone.hidden = !is;
-    this.picture.hidden = is;
+    this.gone.hidden = is;
+    this.picture.hidden = !is;
+  }
+
+  /** Say why there is no picture: an image that fails does not tell. */
+  async missing() {
+    const { number, store } = this;
+    const { status } = await ask(store.photo(number)).catch((error) => error);
+    if (!this.open || number !== this.number) return;
+    this.gone.replaceChildren(...(status === 0
+      ? ["The server has ended: type ", element("code", { text: store.dataset.command }), " again, and the photo comes."]
+      : ["This photo is not there, or cannot be read."]));
+    this.there(false);
+    if (status === 0) store.setConnected(false);
   }
 
   /** Fill the panel: at once with what the page knows, then with what the server knows. */

@@ -68,6 +68,7 @@ export class Painter {
   constructor(canvas) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d", { alpha: false });
+    canvas.hidden = true; // black before it is painted
     this.count = 0;
   }
 
@@ -106,6 +107,7 @@ export class Painter {
       }
     }
     this.context.putImageData(this.image, -MARGIN, -MARGIN);
+    this.canvas.hidden = false;
   }
 
   #fit(width, height) {

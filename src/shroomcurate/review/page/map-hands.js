@@ -16,8 +16,8 @@ export class Hands {
     this.context = this.over.getContext("2d");
     this.pointers = new Map();
     this.lasso = null; // CSS pixels, flat
-    this.circle = null; // x, y in CSS pixels of the stage
-    this.radius = 48;
+    this.circle = null; // x, y in units of the map: it stays on its photos, whatever becomes of the stage
+    this.radius = 48; // CSS pixels
     const on = (name, act, options) => this.over.addEventListener(name, act, options);
     on("pointerdown", (event) => this.down(event));
     on("pointermove", (event) => this.move(event));
@@ -154,9 +154,20 @@ export class Hands {
   }
 
   circled() {
-    const { scale, left, top } = this.view.frame();
     const { x, y } = this.circle;
-    return inCircle(this.view.grid, (x - left) / scale, (y - top) / scale, this.radius / scale, this.may());
+    return inCircle(this.view.grid, x, y, this.radius / this.view.frame().scale, this.may());
+  }
+
+  /** Return where the middle of the circle is seen, CSS pixels of the stage; the stage's own without a circle. */
+  middle() {
+    const { width, height, scale, left, top } = this.view.frame();
+    return this.circle ? { x: this.circle.x * scale + left, y: this.circle.y * scale + top } : { x: width / 2, y: height / 2 };
+  }
+
+  /** Put the middle of the circle to a point of the stage. */
+  centre({ x, y }) {
+    const { scale, left, top } = this.view.frame();
+    this.circle = { x: (x - left) / scale, y: (y - top) / scale };
   }
 
   // -- keys -------------------------------------------------------------------------------------------------
@@ -172,8 +183,7 @@ export class Hands {
 
   action(event) {
     const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-    const { width, height } = this.view.frame();
-    const { x, y } = this.circle ?? { x: width / 2, y: height / 2 };
+    const { x, y } = this.middle();
     if (steps[event.key]) return () => this.step(steps[event.key], event.shiftKey ? 2 : Math.max(8, this.radius / 2));
     const zoom = (times) => () => {
       this.view.zoomAt(x, y, times);
@@ -195,11 +205,11 @@ export class Hands {
   step([x, y], by) {
     if (!this.circle) return this.encircle();
     const { width, height } = this.view.frame();
-    const to = { x: this.circle.x + x * by, y: this.circle.y + y * by };
-    this.circle = { x: Math.min(width - 16, Math.max(16, to.x)), y: Math.min(height - 16, Math.max(16, to.y)) };
-    if (this.circle.x !== to.x || this.circle.y !== to.y) {
-      this.view.panBy(this.circle.x - to.x, this.circle.y - to.y);
-    }
+    const now = this.middle();
+    const to = { x: now.x + x * by, y: now.y + y * by };
+    const seen = { x: Math.min(width - 16, Math.max(16, to.x)), y: Math.min(height - 16, Math.max(16, to.y)) };
+    if (seen.x !== to.x || seen.y !== to.y) this.view.panBy(seen.x - to.x, seen.y - to.y);
+    this.centre(seen);
     return this.encircle();
   }
 
@@ -210,8 +220,7 @@ export class Hands {
 
   /** Show the circle, say what it holds and return it. */
   encircle() {
-    const { width, height } = this.view.frame();
-    this.circle ??= { x: width / 2, y: height / 2 };
+    if (!this.circle) this.centre(this.middle());
     const places = this.circled();
     this.view.tellCircle(places);
     this.view.later("circle", () => this.draw());
@@ -220,7 +229,8 @@ export class Hands {
 
   openMiddle() {
     this.encircle();
-    const place = this.at(this.circle.x, this.circle.y, this.radius);
+    const { x, y } = this.middle();
+    const place = this.at(x, y, this.radius);
     if (place >= 0) this.view.open(place);
   }
 
@@ -257,6 +267,9 @@ export class Hands {
   draw() {
     const { over, context, view } = this;
     const { width, height, scale, left, top } = view.frame();
+    const fitted = scale / view.eye.zoom; // changes with the stage, as when the legend gets longer, and not by zooming
+    if (this.circle) this.radius *= fitted / (this.fitted ?? fitted);
+    this.fitted = fitted;
     const ratio = devicePixelRatio;
     const [wide, high] = [Math.round(width * ratio), Math.round(height * ratio)];
     if (over.width !== wide || over.height !== high) [over.width, over.height] = [wide, high];
@@ -285,7 +298,10 @@ export class Hands {
       context.fill("evenodd");
       context.globalAlpha = 1;
     }
-    if (this.circle) outline(() => context.arc(this.circle.x, this.circle.y, this.radius, 0, 2 * Math.PI));
+    if (this.circle) {
+      const middle = this.middle();
+      outline(() => context.arc(middle.x, middle.y, this.radius, 0, 2 * Math.PI));
+    }
     if (this.hovered >= 0 && view.grid) {
       const [x, y] = [view.x[this.hovered] * scale + left, view.y[this.hovered] * scale + top];
       outline(() => context.arc(x, y, 7, 0, 2 * Math.PI));

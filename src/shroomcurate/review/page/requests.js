@@ -11,7 +11,7 @@ export class Refusal extends Error {
 
 /** Return the JSON of an answer. Raises Refusal: for 4xx and 5xx, and with status 0 when nobody answers. */
 export async function ask(url, options) {
-  const answer = await fetch(url, options).catch(({ message }) => { throw new Refusal(0, { what: message }); });
+  const answer = await fetch(url, options).catch(() => { throw new Refusal(0, { what: "The server has ended." }); });
   const content = await answer.json().catch(() => null);
   if (!answer.ok) throw new Refusal(answer.status, content || {});
   if (content === null) throw new Refusal(answer.status, { what: "The server's answer is not readable." });

@@ -44,6 +44,11 @@ export class Wall extends EventTarget {
   reset(order, sections) {
     this.order = order;
     this.sections = sections;
+    const { classOf } = this.store;
+    this.mixed = sections.map(({ start, count: size }) => { // whether its photos are of several classes
+      for (let k = start + 1; k < start + size; k += 1) if (classOf[order[k]] !== classOf[order[start]]) return true;
+      return false;
+    });
     this.chosen = new Set();
     this.anchor = 0;
     this.index = 0;
@@ -178,7 +183,8 @@ export class Wall extends EventTarget {
   fill(place, drift) {
     if (this.cells.has(place)) return;
     const cell = this.spare.pop() ?? new Cell();
-    cell.show(this.store, this.order[place], place, this.order.length);
+    const mixed = this.mixed[layout.sectionOf(this.plan, place)];
+    cell.show(this.store, this.order[place], place, this.order.length, mixed);
     cell.mark(this.chosen.has(cell.number), place === this.index);
     this.put(cell, place, drift);
     this.cells.set(place, cell);
