@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -38,6 +39,7 @@ from shroomcurate.select import (
     show_sql,
 )
 from shroomcurate.select.names import Names
+from shroomcurate.select.templates import PARAMETERS, read_template
 from shroomcurate.terminal import Terminal
 from tests.dumps import (
     AMANITA,
@@ -897,7 +899,8 @@ def test_a_template_of_the_users_own_is_used_and_checked(dump: Dump, select: Any
         ("SELECT nonsense", "nonsense"),
         ("SELECT 'x'::integer", "invalid input"),
         ("SET lock_timeout = 0", "refuses"),
-        ("DELETE FROM photos RETURNING *", "read-only"),
+        ("DELETE FROM photos RETURNING *", "refuses"),
+        ("WITH gone AS (DELETE FROM photos RETURNING *) SELECT * FROM gone", "refuses"),
         ("SELECT '\udcff'", "not UTF-8"),
     ):
         template.write_bytes(content.encode("utf-8", "surrogateescape"))
@@ -980,6 +983,45 @@ def test_a_template_of_the_users_own_may_use_the_shared_parts(dump: Dump, select
     assert summary.left_out == {"not_selected_by_the_template": 3}
 
 
+def test_names_and_attribution_are_looked_up_for_a_template_that_does_not_give_them(
+    dump: Dump, select: Any, tmp_path: Path
+) -> None:
+    _, bundled = select(dump, per_class=100)
+    template = tmp_path / "without.sql"
+    template.write_text(ONCE.replace("'x' AS taxon_name, 'x' AS class_name,", "").replace("'x%' AS attribution,", ""))
+    _, rows = select(None, template=str(template))
+    looked_up = ("class", "class_name", "taxon_name", "attribution")
+    assert {row["photo_id"]: [row[name] for name in looked_up] for row in rows} == {
+        row["photo_id"]: [row[name] for name in looked_up] for row in bundled
+    }
+
+
+def test_lines_that_a_value_does_not_need_change_nothing(dump: Dump, select: Any, database_url: str) -> None:
+    """A template runs by hand as it stands; without those lines PostgreSQL only plans it better."""
+    _, rows = select(dump, per_class=3, seed=2)
+    values: dict[str, Any] = {**dict.fromkeys(PARAMETERS), "rank": "species", "quality": "research", "seed": "2"}
+    values |= {"licenses": list(accepted_licenses("any")), "species": 445, "per_class": 3, "reserve": 2}
+    values["min_per_class"] = 1
+    tally, template = (read_template(sql_file(f"select/{name}.sql")) for name in ("parts/tally", "balanced"))
+    assert len(template.asked(values).text) < len(template.text)
+    assert template.asked({**values, "max_per_observer": 1, "max_per_observation": 1}).used() == template.used()
+    with psycopg.ClientCursor(psycopg.connect(database_url), row_factory=psycopg.rows.dict_row) as cursor:
+        cursor.execute(f"SET search_path = {CATALOGUE}")
+        for whole in (tally, template):
+            cursor.execute(whole.bound(), {name: values[name] for name in whole.used()})
+        by_hand = {row["photo_id"]: row["rank_in_class"] for row in cursor}
+        cursor.connection.close()
+    assert by_hand == {row["photo_id"]: row["rank_in_class"] for row in rows}
+
+
+def test_a_catalogue_of_an_earlier_build_is_to_be_loaded_again(dump: Dump, select: Any, rows_of: Any) -> None:
+    select(dump)
+    rows_of("DROP TABLE claim_count")
+    with pytest.raises(StageMissing, match="another version loaded it") as error:
+        select(None)
+    assert "shroomcurate load-csvs" in error.value.hint
+
+
 def test_a_photo_that_a_template_gives_twice_is_refused(dump: Dump, select: Any, tmp_path: Path) -> None:
     select(dump)
     template = tmp_path / "twice.sql"
@@ -989,7 +1031,7 @@ def test_a_photo_that_a_template_gives_twice_is_refused(dump: Dump, select: Any,
     for content, reason in (
         (f"{once} UNION ALL {once}", "twice"),
         (once.replace("extension,", "NULL AS extension,"), "without extension"),
-        (once.replace("observed_on FROM", "'soon' AS observed_on FROM"), "'soon'"),
+        (once.replace("observed_on FROM", "'soon' AS observed_on FROM"), '"soon"'),
     ):
         template.write_text(content)
         with pytest.raises(BadOption, match=reason):
@@ -1055,7 +1097,7 @@ def test_show_sql_is_what_psql_runs_with_the_same_rows(
 
 
 def test_the_reasons_are_asked_in_one_order_everywhere() -> None:
-    text = sql_file("select/parts/judged.sql").read_text()
+    text = "".join(sql_file(f"select/parts/{name}.sql").read_text() for name in ("reason", "judged"))
     asked = [name for name in re.findall(r"THEN '(\w+)'", text) if name in REASONS]
     (ordered,) = re.findall(r"ARRAY\[(.*?)\]", text, re.DOTALL)
     assert asked == list(REASONS)[: len(asked)]

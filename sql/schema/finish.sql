@@ -38,23 +38,24 @@ FROM (
 --   elsewhere   the photo stands in an observation outside the catalogue as well
 --   repeated    the photo stands in several rows
 --   conflict    the ranks at which its rows contradict each other; NULL for nearly all
+-- What most queries look at stands first, and text last: whatever stands behind a text is found by going through it.
 CREATE VIEW claim AS
 SELECT photos.photo_id,
-       photos.photo_uuid,
-       photos.observation_uuid,
-       photos.observer_id,
-       photos.extension,
-       photos.license,
-       observations.taxon_id,
        class.species_id,
        class.genus_id,
        class.family_id,
-       observations.quality_grade,
+       observations.taxon_id,
+       photos.observer_id,
+       photos.photo_uuid,
+       photos.observation_uuid,
        observations.latitude,
        observations.longitude,
        observations.observed_on,
        elsewhere.photo_id IS NOT NULL AS elsewhere,
        several.photo_id IS NOT NULL   AS repeated,
+       observations.quality_grade,
+       photos.license,
+       photos.extension,
        several.conflict
 FROM photos
 JOIN observations USING (observation_uuid)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: What a load makes in the schema of the catalogue.
 MADE = {
     *("taxa", "observations", "photos", "observers", "photos_elsewhere", "photos_repeated"),
-    *("taxon_class", "taxon_place", "several", "claim", "changes"),
+    *("taxon_class", "taxon_place", "several", "claim", "claim_count", "changes"),
 }
 
 _RELATIONS_IN = """

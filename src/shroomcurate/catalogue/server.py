@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,10 +60,12 @@ def connect(database_url: str | None, purpose: str) -> Iterator[Engine]:
     DiskFull
         The server has no room.
     """
-    import sqlalchemy
-
     embedded = None if database_url else home() / "postgres"
-    url = _engine_url(_embedded_url(embedded) if embedded else str(database_url))
+    with ThreadPoolExecutor(1) as thread:  # the libraries are read while the server starts
+        address = thread.submit(_embedded_url, embedded) if embedded else None
+        import sqlalchemy.dialects.postgresql.psycopg
+
+    url = _engine_url(address.result() if address else str(database_url))
     try:
         engine = sqlalchemy.create_engine(
             url,

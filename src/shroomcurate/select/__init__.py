@@ -6,7 +6,9 @@ Reads: the catalogue. Writes: ``selection.parquet``, ``selection.csv``. Resumes:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from shroomcurate.catalogue.server import CATALOGUE, connect, sql_file
@@ -28,7 +30,6 @@ from shroomcurate.select.rows import (
     SCHEMA,
     class_folders,
     execute,
-    in_order,
     per_class_rows,
     selected_rows,
     with_classes,
@@ -44,6 +45,8 @@ from shroomcurate.select.templates import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow as pa
     from sqlalchemy import Connection
 
@@ -152,6 +155,7 @@ def query(dataset: Dataset, options: QueryOptions = QueryOptions(), database_url
         A file is not what it should be, the template does not heed an option, or PostgreSQL refuses it.
     """
     template = _template(options)
+    Thread(target=_read_libraries, daemon=True).start()
     with dataset.lock("query"), connect(database_url, "query") as engine, engine.connect() as connection:
         scope = read_scope(connection)
         request = _request(connection, scope, options, template)
@@ -159,7 +163,7 @@ def query(dataset: Dataset, options: QueryOptions = QueryOptions(), database_url
         connection.exec_driver_sql(_SETTINGS)
         execute(driver, _tally(), request.values)
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")  # a template of the user's own changes nothing
-        rows = in_order(selected_rows(driver, template, request.values), _available(connection))
+        rows = selected_rows(driver, template, request.values, _available(driver))
         left_out, photos = _left_out(driver, request, rows)
         excluded = _held(connection, request.values["exclude"])
     if not rows.num_rows:
@@ -176,6 +180,13 @@ def query(dataset: Dataset, options: QueryOptions = QueryOptions(), database_url
     )
 
 
+def _read_libraries() -> None:
+    """Have what reads and writes rows at hand when the server has them."""
+    import pyarrow.compute
+    import pyarrow.csv
+    import pyarrow.parquet  # noqa: F401
+
+
 def show_sql(options: QueryOptions, database_url: str | None = None) -> str:
     """Return what psql would run: the parameters as psql variables, the tally, then the template.
 
@@ -187,7 +198,8 @@ def show_sql(options: QueryOptions, database_url: str | None = None) -> str:
             values = _request(connection, read_scope(connection), options, template).values
     else:
         values = _values(options)
-    variables = dict.fromkeys([*psql_variables(_tally(), values), *psql_variables(template, values)])
+    tally, template = _tally().asked(values), template.asked(values)
+    variables = dict.fromkeys([*psql_variables(tally, values), *psql_variables(template, values)])
     return "\n".join(
         [
             "BEGIN ISOLATION LEVEL REPEATABLE READ;",
@@ -195,7 +207,7 @@ def show_sql(options: QueryOptions, database_url: str | None = None) -> str:
             _SETTINGS,
             *sorted(variables),
             "",
-            _tally().text.rstrip(),
+            tally.text.rstrip(),
             "",
             f"{template.statement}\n;",
             "COMMIT;",
@@ -289,15 +301,15 @@ def _left_out(driver: Any, request: _Request, rows: pa.Table) -> tuple[dict[str,
     return {reason: counts.get(reason, 0) for reason in REASONS if reason in counts}, photos
 
 
-def _available(connection: Connection) -> dict[int, int]:
+def _available(driver: Any) -> dict[int, int]:
     """Return how many photos each class has that are available: taxon id -> photos."""
-    tally = connection.exec_driver_sql("SELECT class_taxon_id, photos FROM tally WHERE reason IS NULL")
-    return {row.class_taxon_id: row.photos for row in tally}
+    return dict(driver.execute("SELECT class_taxon_id, photos FROM tally WHERE reason IS NULL").fetchall())
 
 
 def _held(connection: Connection, ids: list[int] | None) -> int:
     """Return how many of the photo ids the catalogue holds."""
-    held = "SELECT count(DISTINCT photo_id) FROM photos WHERE photo_id = ANY (%s)"
+    # Of photo_id's own type, for which PostgreSQL hashes the list instead of going through it for each photo.
+    held = "SELECT count(DISTINCT photo_id) FROM photos WHERE photo_id = ANY (CAST(%s AS bigint[]))"
     return int(connection.exec_driver_sql(held, (ids,)).scalar_one()) if ids else 0
 
 
@@ -312,11 +324,18 @@ def _nothing(photos: int, left_out: Mapping[str, int]) -> NothingMatches:
 
 
 def _write(dataset: Dataset, table: pa.Table, receipt: Receipt) -> None:
+    """Write both files at once, and wait for the disk at once."""
+    with ThreadPoolExecutor(1) as thread:
+        text = thread.submit(_write_csv, dataset.path("selection.csv"), table)
+        write_table(dataset.path("selection.parquet"), table, receipt)
+        text.result()
+
+
+def _write_csv(target: Path, table: pa.Table) -> None:
     import pyarrow.csv as pa_csv
 
-    with atomic_path(dataset.path("selection.csv")) as partial:
+    with atomic_path(target) as partial:
         pa_csv.write_csv(table, partial, pa_csv.WriteOptions(quoting_style="needed"))
-    write_table(dataset.path("selection.parquet"), table, receipt)
 
 
 def _summary(table: pa.Table, options: QueryOptions, request: _Request, found: Mapping[str, Any]) -> QuerySummary:

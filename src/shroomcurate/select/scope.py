@@ -107,7 +107,7 @@ def read_scope(connection: Connection) -> Scope:
         Nothing has been loaded, or an earlier version loaded it.
     """
     made = "SELECT to_regclass(%s), to_regclass(%s)"
-    tables = connection.exec_driver_sql(made, (f"{CATALOGUE}.taxa", f"{CATALOGUE}.claim")).one()
+    tables = connection.exec_driver_sql(made, (f"{CATALOGUE}.taxa", f"{CATALOGUE}.claim_count")).one()
     if None in tables:
         why = "no dump has been loaded into this database" if tables[0] is None else "another version loaded it"
         raise StageMissing(

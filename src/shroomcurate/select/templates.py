@@ -1,15 +1,16 @@
 """The SQL files of ``sql/select/``: their typed headers, their shared parts, and how values get into them.
 
 A template is one SELECT. Its header declares each parameter, ``-- :name type meaning``; a line ``-- include: FILE``
-stands for a file of ``sql/select/parts/``, header included. Values are bound by psycopg and cast to the declared
-type; psql gets the same values as its own variables.
+stands for a file of ``sql/select/parts/``, header included. Lines from ``-- only with NAME:`` to ``-- end`` change
+nothing where the parameter is NULL, and are left away then, since PostgreSQL would plan around them. Values are bound
+by psycopg and cast to the declared type; psql gets the same values as its own variables.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +42,7 @@ PARAMETERS = {
 }
 
 _DECLARATION = re.compile(r"^-- :(\w+)[ \t]*(.*)$", re.MULTILINE)
+_ONLY_WITH = re.compile(r"^-- only with ([\w, ]+):\n(.*?)^-- end\n", re.MULTILINE | re.DOTALL)
 _INCLUDE = re.compile(r"^-- include: *(\S+) *$", re.MULTILINE)
 
 #: What psql does not look into for variables (strings, names, comments), casts, and the variables.
@@ -74,6 +76,14 @@ class Template:
     def name(self) -> str:
         """The name that ``--template`` takes, for a bundled one."""
         return self.path.stem
+
+    def asked(self, values: Mapping[str, Any]) -> Template:
+        """Return the template without the lines that change nothing for these values."""
+
+        def kept(block: re.Match[str]) -> str:
+            return block[2] if any(values[name] is not None for name in re.findall(r"\w+", block[1])) else ""
+
+        return replace(self, text=_ONLY_WITH.sub(kept, self.text))
 
     def bound(self) -> str:
         """Return the statement with psycopg's placeholders, each cast to its declared type."""
@@ -231,6 +241,15 @@ def _text_of(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise BadOption(f"{path} is not UTF-8 text: {error}", "Name a file with one SELECT in it.") from error
+
+
+def statement(driver: Any, template: Template, values: Mapping[str, Any]) -> bytes:
+    """Return the statement with its values, as psycopg would send it."""
+    import psycopg
+
+    asked = template.asked(values)
+    given = {name: values[name] for name in asked.used()}
+    return psycopg.ClientCursor(driver).mogrify(asked.bound(), given or None).encode(driver.info.encoding)
 
 
 # -- psql --------------------------------------------------------------------------------------------------------
