@@ -32,7 +32,7 @@ OWNERS = {
     "pgpq": {"catalogue"},
     "tensorflow": {"backbone", "embed", "training"},
     "keras": {"backbone", "training"},
-    "ai_edge_litert": {"embed"},
+    "ai_edge_litert": {"embed", "training"},
     "sklearn": {"clean", "training"},
     "threadpoolctl": {"training"},
     "jinja2": {"report"},
@@ -140,7 +140,7 @@ def test_every_dependency_is_used_and_every_used_library_is_declared() -> None:
     entries = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
     declared = {entry.split(">")[0].split("[")[0].strip().lower().replace("-", "_") for entry in entries}
     named = {"umap_learn": "umap", "pillow": "PIL", "scikit_learn": "sklearn"}
-    comes_with = {"keras": "tensorflow", "h5py": "tensorflow", "threadpoolctl": "sklearn"}
+    comes_with = {"keras": "tensorflow", "h5py": "tensorflow", "threadpoolctl": "sklearn", "flatbuffers": "tensorflow"}
     assert "to_pandas" in (PACKAGE / "dataset.py").read_text(encoding="utf-8")  # which needs pandas
     used = {"pandas"} | {name.split(".")[0] for module in MODULES for name in imports(parsed(module))}
     third_party = used - set(sys.stdlib_module_names) - {"shroomcurate"}

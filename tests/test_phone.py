@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from shroomcurate.backbone import build_backbone, find_weights, load_keras
 from shroomcurate.errors import BadOption
 from shroomcurate.safety import SAFETY_NOTICE
+from shroomcurate.training.finetune import input_pixels
 from shroomcurate.training.phone import VARIANTS, PhoneOptions, export, lost_points, refusal, run_file
 from shroomcurate.training.phone.awareness import fine_tuned
 from shroomcurate.training.phone.labelled import read_labels
@@ -124,7 +126,9 @@ def test_every_figure_is_that_of_the_file_on_the_disk(whole: tuple[Path, list[di
         assert entry["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
         assert entry["speed"]["size_mb"] == round(file.stat().st_size / 1e6, 3)
         assert entry["passed"]
-    assert sorted(place.name for place in folder.iterdir()) == sorted(["model.json", *(f"{v}.tflite" for v in VARIANTS)])
+    assert sorted(place.name for place in folder.iterdir()) == sorted(
+        ["model.json", *(f"{v}.tflite" for v in VARIANTS)]
+    )
 
 
 def test_the_network_learned_something_to_lose(whole: tuple[Path, list[dict[str, Any]]]) -> None:
@@ -318,7 +322,12 @@ def test_fine_tuning_for_int8_changes_weights_a_little_and_leaves_the_model_alon
     before = [weight.copy() for weight in model.get_weights()]
     told: list[tuple[int, int]] = []
     tuned = fine_tuned(
-        model, batches(), epochs=2, learning_rate=1e-3, seed=0, progress=lambda done, total, _: told.append((done, total))
+        model,
+        batches(),
+        epochs=2,
+        learning_rate=1e-3,
+        seed=0,
+        progress=lambda done, total, _: told.append((done, total)),
     )
     assert all((was == now).all() for was, now in zip(before, model.get_weights(), strict=True))
     assert told == [(number, 8) for number in range(1, 9)]
@@ -338,8 +347,10 @@ def test_mobilenet_with_imagenets_weights_keeps_its_features_in_int8(shared: Pat
     photo = keras.Input((224, 224, 3))
     features = backbone(keras.layers.RandomFlip("horizontal")(photo), training=False)
     model = keras.Model(photo, keras.layers.Dense(10)(features))
-    places = sorted((shared / "inat-mini" / "photos").glob("*/medium.jp*g"))[:60]
-    pixels = np.stack([_decoded(place) for place in places])
+    truth = csv.DictReader((shared / "inat-mini" / "truth.csv").read_text(encoding="utf-8").splitlines())
+    served = sorted(row["photo_id"] for row in truth if row["state"] == "served")[:60]
+    places = [next((shared / "inat-mini" / "photos" / photo_id).iterdir()) for photo_id in served]
+    pixels = np.stack([input_pixels(place) for place in places])
     floating = model.predict(pixels.astype(np.float32), verbose=0)
     file = to_int8(to_litert(plain_network(model), uint8=False), pixels[20:], lambda *_: None)
     from ai_edge_litert.interpreter import Interpreter
@@ -355,10 +366,3 @@ def test_mobilenet_with_imagenets_weights_keeps_its_features_in_int8(shared: Pat
     assert np.median(correlation) > 0.98
     assert len(file) < 1.5e6
     assert [operation["op_name"] for operation in interpreter._get_ops_details()].count("DELEGATE") == 1
-
-
-def _decoded(place: Path) -> Photos:
-    from PIL import Image, ImageOps
-
-    with Image.open(place) as image:
-        return np.asarray(ImageOps.fit(image.convert("RGB"), (224, 224)))

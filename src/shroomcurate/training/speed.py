@@ -66,7 +66,7 @@ def measure_speed(model: Path, options: SpeedOptions = SpeedOptions()) -> dict[s
 
 def _in_own_process(model: Path, threads: int, options: SpeedOptions) -> dict[str, Any]:
     words = (str(model), str(threads), str(options.runs), str(options.warm_up), str(options.seconds))
-    ended = subprocess.run(
+    ended = subprocess.run(  # noqa: S603
         own_command(__name__, *words), env=own_environment(), capture_output=True, text=True, check=False
     )
     if ended.returncode:

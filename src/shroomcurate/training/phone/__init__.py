@@ -12,9 +12,11 @@ against float32 goes into ``refused/``.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +45,9 @@ FORMAT = 1
 VARIANTS = ("float32", "float16", "int8", "int8_qat")
 
 _UNFINISHED = ".unfinished"
+
+#: Interpreters that score a file; each has the weights once more.
+_WORKERS = 8
 
 Score = Callable[[Callable[["Photos"], "Logits"]], Mapping[str, float | None]]
 """Figures of a function from uint8 photos ``(photos, height, width, 3)`` to logits ``(photos, classes)``."""
@@ -135,7 +140,9 @@ def export(
         write_bytes(unfinished, with_labels(content, labels))
         entry: dict[str, Any] = {"variant": variant, "file": unfinished.name, "sha256": file_hash(unfinished)}
         entry["figures"] = dict(score(run_file(unfinished)))
-        entry["lost_points"] = lost_points(files[0]["figures"] if files else entry["figures"], entry["figures"], options)
+        entry["lost_points"] = lost_points(
+            files[0]["figures"] if files else entry["figures"], entry["figures"], options
+        )
         entry["refused_because"] = refusal(entry["lost_points"], options)
         entry["passed"] = not entry["refused_because"]
         entry["speed"] = measure_speed(unfinished, options.speed) if options.speed else None
@@ -203,28 +210,35 @@ def refusal(lost: Mapping[str, float], options: PhoneOptions) -> str:
 
 
 def run_file(file: Path) -> Callable[[Photos], Logits]:
-    """Return a function that runs a LiteRT file on uint8 photos, one after the other."""
-    import os
-
-    with silent_stderr():
-        from ai_edge_litert.interpreter import Interpreter
-
-        interpreter = Interpreter(str(file), num_threads=os.cpu_count())
-        interpreter.allocate_tensors()
-    to = interpreter.get_input_details()[0]["index"]
-    result = interpreter.get_output_details()[0]
+    """Return a function that runs a LiteRT file on uint8 photos, which several threads share."""
+    workers = min(os.cpu_count() or 1, _WORKERS)
 
     def run(photos: Photos) -> Logits:
         import numpy as np
 
-        logits = np.empty((len(photos), result["shape"][-1]), np.float32)
-        for row, pixels in enumerate(photos):
-            interpreter.set_tensor(to, pixels[None])
-            interpreter.invoke()
-            logits[row] = interpreter.get_tensor(result["index"])[0]
-        return logits
+        with ThreadPoolExecutor(workers) as pool:
+            return np.concatenate(list(pool.map(lambda part: _run(file, part), np.array_split(photos, workers))))
 
     return run
+
+
+def _run(file: Path, photos: Photos) -> Logits:
+    """Load the file, and run it on photos one after the other."""
+    import numpy as np
+
+    with silent_stderr():
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(str(file), num_threads=1)
+        interpreter.allocate_tensors()
+    to = interpreter.get_input_details()[0]["index"]
+    result = interpreter.get_output_details()[0]
+    logits = np.empty((len(photos), result["shape"][-1]), np.float32)
+    for row, pixels in enumerate(photos):
+        interpreter.set_tensor(to, pixels[None])
+        interpreter.invoke()
+        logits[row] = interpreter.get_tensor(result["index"])[0]
+    return logits
 
 
 def _facts(

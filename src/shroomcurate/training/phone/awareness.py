@@ -10,7 +10,7 @@ normalisation was folded into it are the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import TYPE_CHECKING, Any
 
 from shroomcurate.backbone import load_keras
@@ -63,8 +63,7 @@ def fine_tuned(
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, max(steps, 1)))
     optimizer.build(student.trainable_variables)
 
-    @tf.function
-    def step(photos: Any) -> Any:
+    def step(photos: Any) -> None:
         target = tf.nn.softmax(teacher(photos, training=False))
         with tf.GradientTape() as tape:
             rounded = [_rounded_weights(variable) for variable in student.trainable_variables]
@@ -72,12 +71,12 @@ def fine_tuned(
             logits, _ = student.stateless_call(rounded, fixed, photos, training=False)
             loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(target, logits))
         optimizer.apply(tape.gradient(loss, learned), student.trainable_variables)
-        return loss
 
+    compiled = tf.function(step)
     done = 0
     for _ in range(epochs):
         for photos, _ in training:
-            step(augment(photos))
+            compiled(augment(photos))
             done += 1
             progress(done, steps, "train for int8")
     tuned = plain_network(model)
@@ -86,7 +85,7 @@ def fine_tuned(
 
 
 def _length(training: Iterable[Any]) -> int:
-    return len(training) if hasattr(training, "__len__") else sum(1 for _ in training)
+    return len(training) if isinstance(training, Sized) else sum(1 for _ in training)
 
 
 def _augmentations(model: keras.Model) -> Any:
@@ -133,7 +132,7 @@ def _rounded_weights(variable: Any) -> Any:
     values = variable.value
     if variable.name not in _KERNELS:
         return tf.convert_to_tensor(values)
-    depthwise = variable.name == "depthwise_kernel" or values.shape.rank == 4 and values.shape[-1] == 1
+    depthwise = variable.name == "depthwise_kernel" or (values.shape.rank == 4 and values.shape[-1] == 1)
     flat = tf.reshape(values, (-1, values.shape[-2] * values.shape[-1] if depthwise else values.shape[-1]))
     largest = tf.stop_gradient(tf.maximum(tf.reduce_max(tf.abs(flat), axis=0), 1e-9))
     rounded = tf.quantization.fake_quant_with_min_max_vars_per_channel(flat, -largest, largest, narrow_range=True)

@@ -12,7 +12,7 @@ import io
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shroomcurate.safety import SAFETY_NOTICE
 
@@ -24,7 +24,7 @@ _METADATA = "TFLITE_METADATA"
 
 
 def with_labels(model: bytes, labels: Sequence[str]) -> bytes:
-    """Return a LiteRT file with labels and metadata.
+    """Return a LiteRT file with labels and metadata, and without the names that its tensors had in Keras.
 
     Parameters
     ----------
@@ -37,6 +37,11 @@ def with_labels(model: bytes, labels: Sequence[str]) -> bytes:
 
     schema = flatbuffer_utils.schema_fb
     described = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
+    for graph in described.subgraphs:
+        for number, tensor in enumerate(graph.tensors):  # Keras' own names count on with each network of a process
+            tensor.name = str(number)
+        for number, name in ((graph.inputs[0], "photo"), (graph.outputs[0], "logits")):
+            graph.tensors[number].name = name
     buffer, entry = schema.BufferT(), schema.MetadataT()
     buffer.data = list(_metadata())
     entry.name, entry.buffer = _METADATA, len(described.buffers)
