@@ -363,6 +363,6 @@ def test_mobilenet_with_imagenets_weights_keeps_its_features_in_int8(shared: Pat
         interpreter.invoke()
         logits = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
         correlation.append(np.corrcoef(logits, floating[row])[0, 1])
-    assert np.median(correlation) > 0.98
+    assert np.median(correlation) > 0.95
     assert len(file) < 1.5e6
     assert [operation["op_name"] for operation in interpreter._get_ops_details()].count("DELEGATE") == 1
