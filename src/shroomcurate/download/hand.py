@@ -8,11 +8,7 @@ Reads batches from its standard input and answers each on its standard output; e
 
 from __future__ import annotations
 
-import os
-import pickle
-import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +18,7 @@ from shroomcurate.download.journal import Journal
 from shroomcurate.download.manifest import Photo, Record
 from shroomcurate.download.places import Unplaced, home, judged, sweep_partials
 from shroomcurate.errors import DiskFull
-from shroomcurate.processes import own_command, own_environment
+from shroomcurate.processes import Helper, answer_all, own_command
 
 COMMAND = own_command("shroomcurate.download.hand")
 PATIENCE = 120.0  # seconds for a batch: a decoder that never ends is ended
@@ -43,26 +39,12 @@ class Job(NamedTuple):
     """Where it lies, or lay."""
 
 
-class Hand:
+class Hand(Helper):
     """The process, seen from the one that started it."""
 
     def __init__(self, root: Path, size: str) -> None:
-        # Away from the terminal's ^C: it ends when its input does.
-        self.arguments = [*COMMAND, str(root), size]
+        super().__init__([*COMMAND, str(root), size])
         self.dataset = Dataset(root)
-        self.ended = 0
-        self.start()
-
-    def start(self) -> None:
-        """Start it, or start it again."""
-        self.process = subprocess.Popen(  # noqa: S603 (our own module)
-            self.arguments,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pipesize=2**20,  # a whole batch, where the system grants it
-            start_new_session=True,
-            env=own_environment(),
-        )
 
     def settle(self, jobs: Sequence[Job]) -> list[Record | DiskFull]:
         """Return how each photo ended; the whole ones are in place, but for those that found no room.
@@ -87,33 +69,11 @@ class Hand:
 
     def _ask(self, jobs: Sequence[Job]) -> Answer | None:
         """Return what the process answers; None when that was its end, and another one has been started."""
-        asked, told = self.process.stdin, self.process.stdout
-        if asked is None or told is None:
-            return None
-        watch = threading.Timer(PATIENCE, self.process.kill)
-        watch.start()
-        try:
-            pickle.dump(jobs, asked)
-            asked.flush()
-            answer: Answer = pickle.load(told)  # noqa: S301 (our own process says it)
-        except (EOFError, OSError, pickle.UnpicklingError):
-            self.ended = self.close()
-            sweep_partials(self.dataset, self.process.pid)
-            self.start()
-            return None
-        finally:
-            watch.cancel()
+        asked = self.process.pid
+        answer: Answer | None = self.ask(jobs, PATIENCE)
+        if answer is None:
+            sweep_partials(self.dataset, asked)
         return answer
-
-    def close(self) -> int:
-        """Wait for its end; return how it ended."""
-        self.process.communicate()
-        return self.process.returncode
-
-    def dismiss(self) -> None:
-        """End it at once: it has nothing at hand, and may still be starting."""
-        self.process.kill()
-        self.close()
 
 
 def settle(dataset: Dataset, journal: Journal, jobs: Sequence[Job]) -> list[Record]:
@@ -141,19 +101,13 @@ def _lying_at(place: Path) -> bytes:
 
 def main() -> None:
     """Settle batches until there are no more."""
-    dataset, asked, told = Dataset(sys.argv[1]), sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    sys.stdout = sys.stderr  # nothing that a library prints shall pass for an answer
+    dataset = Dataset(sys.argv[1])
     journal = Journal(dataset, sys.argv[2])
-    while True:
+
+    def answer(jobs: list[Job]) -> Answer:
         try:
-            jobs: list[Job] = pickle.load(asked)  # noqa: S301 (whoever started this process says it)
-        except EOFError:
-            return
-        try:
-            answer: Answer = settle(dataset, journal, jobs)
+            return settle(dataset, journal, jobs)
         except DiskFull as error:
-            answer = (error.what, error.hint)
-        except Exception as error:  # noqa: BLE001  # raised again where the run was asked for
-            answer = error
-        pickle.dump(answer, told)
-        told.flush()
+            return error.what, error.hint
+
+    answer_all(answer)

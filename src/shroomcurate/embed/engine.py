@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shroomcurate.backbone import INPUT_PIXELS, build_backbone, build_head, load_keras, silent_stderr
 from shroomcurate.dataset import file_hash, write_bytes
-from shroomcurate.descriptors import classic_vector
 from shroomcurate.home import home
 
 if TYPE_CHECKING:
@@ -36,20 +36,29 @@ _WORTH_A_GPU = 1000
 #: Bytes of weights that all interpreters together may hold. Each packs its own copy, beside that of the file.
 _PACKED_BYTES = 200_000_000
 
+#: Processes at most: each takes some 60 MB of its own.
+_MOST_WORKERS = 16
+
 #: Where drivers of NVIDIA, of AMD and of Windows' Linux put their cards.
 _GPU_DEVICES = ("/dev/nvidia0", "/dev/kfd", "/dev/dxg")
 
 
 class Engine(NamedTuple):
-    """How vectors come about: `each` runs in a thread for one photo, `together` over what `each` gave, in batches."""
+    """How vectors come about: each process that looks at photos has the network, or `together` has it for all."""
 
-    each: Callable[[Image], NDArray[Any]]
-    """Photo -> its vector; or where there is `together`, the network's input."""
-    together: Callable[[Sequence[NDArray[Any]]], NDArray[np.float32]] | None
-    threads: int
-    """That keep all cores busy, those that wait for a file or for an interpreter counted in."""
+    name: str
+    """A key of :data:`shroomcurate.backbone.BACKBONES`, or ``classic``."""
+    model: Path | None = None
+    """The LiteRT file of which every process makes vectors by itself."""
+    together: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None = None
+    """What the network wants of a block, shape (photos, 224, 224, 3) -> the vectors, shape (photos, features)."""
     head: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
-    """Vector -> the probabilities of ImageNet's classes; None where its weights are not there."""
+    """Vectors, shape (photos, features) -> the probabilities of ImageNet's classes, shape (photos, classes); None
+    where its weights are not there."""
+    workers: int = 1
+    """Processes that keep all cores busy."""
+    block: int = 16
+    """Photos at a time."""
 
 
 @contextmanager
@@ -65,15 +74,28 @@ def open_engine(name: str, weights: Path | None, head: Path | None, photos: int)
     head
         From :func:`shroomcurate.backbone.find_head`; None where there is none.
     """
+    workers = min(cores(), _MOST_WORKERS)
     if weights is None:
-        yield Engine(classic_vector, None, cores())
+        yield Engine(name, workers=workers)
         return
-    classify = litert(head_model(name, head)) if head else None
+    classify = litert_head(head_model(name, head)) if head else None
     if photos >= _WORTH_A_GPU and has_gpu_device() and (on_gpu := _gpu(name, weights)) is not None:
-        yield on_gpu._replace(head=classify)
+        yield Engine(name, None, on_gpu, classify, workers, BATCH)
         return
-    infer = litert(litert_model(name, weights))
-    yield Engine(lambda photo: infer(network_input(photo)), None, cores() + 1, classify)
+    model = litert_model(name, weights)
+    interpreters, threads = share_cores(model.stat().st_size, cores())
+    if threads == 1:
+        yield Engine(name, model, None, classify, workers)
+        return
+    infer = litert(model, interpreters, threads)
+    with ThreadPoolExecutor(interpreters) as pool:
+        yield Engine(name, None, lambda inputs: _stacked(pool.map(infer, inputs)), classify, workers)
+
+
+def _stacked(vectors: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    import numpy as np
+
+    return np.stack(list(vectors))
 
 
 def network_input(photo: Image) -> NDArray[np.uint8]:
@@ -125,23 +147,17 @@ def _converted(stem: str, build: Callable[[], Any]) -> Path:
     return target
 
 
-def litert(model: Path) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
-    """Return a function from a model's input to its output, which as many threads as there are cores may call.
+def litert(model: Path, interpreters: int = 1, threads: int = 1) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+    """Return a function from a model's input to its output, which as many threads as interpreters may call.
 
     Each interpreter takes one photo at a time: batches gained nothing in processor time, and so no vector depends on
     its batch.
     """
     idle: SimpleQueue[Any] = SimpleQueue()
-    interpreters, threads = share_cores(model.stat().st_size, cores())
-    with silent_stderr():
-        from ai_edge_litert.interpreter import Interpreter
-
-        for _ in range(interpreters):
-            interpreter = Interpreter(str(model), num_threads=threads)
-            interpreter.allocate_tensors()
-            idle.put(interpreter)
-        to = interpreter.get_input_details()[0]["index"]
-        result = interpreter.get_output_details()[0]["index"]
+    for _ in range(interpreters):
+        interpreter = _interpreter(model, threads)
+        idle.put(interpreter)
+    to, result = _ends(interpreter)
 
     def infer(values: NDArray[Any]) -> NDArray[np.float32]:
         interpreter = idle.get()
@@ -154,6 +170,40 @@ def litert(model: Path) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
             idle.put(interpreter)
 
     return infer
+
+
+def litert_head(model: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """Return a function from vectors to the probabilities of ImageNet's classes, for one thread.
+
+    A block of photos at a time: its weights, which are more than the network's, are read once for all.
+    """
+    interpreter = _interpreter(model, 1)
+    to, result = _ends(interpreter)
+
+    def classify(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        if interpreter.get_input_details()[0]["shape"][0] != len(vectors):
+            interpreter.resize_tensor_input(to, vectors.shape)
+            interpreter.allocate_tensors()
+        interpreter.set_tensor(to, vectors)
+        interpreter.invoke()
+        probabilities: NDArray[np.float32] = interpreter.get_tensor(result)
+        return probabilities
+
+    return classify
+
+
+def _interpreter(model: Path, threads: int) -> Any:
+    with silent_stderr():
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(str(model), num_threads=threads)
+        interpreter.allocate_tensors()
+        return interpreter
+
+
+def _ends(interpreter: Any) -> tuple[int, int]:
+    """Return which tensors are a model's input and its output."""
+    return interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 
 
 def share_cores(weights_bytes: int, number: int) -> tuple[int, int]:
@@ -174,8 +224,8 @@ def has_gpu_device() -> bool:
     return any(Path(device).exists() for device in _GPU_DEVICES) or shutil.which("nvidia-smi") is not None
 
 
-def _gpu(name: str, weights: Path) -> Engine | None:
-    """Return an engine on the GPU, or None where TensorFlow sees none or it has no room."""
+def _gpu(name: str, weights: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None:
+    """Return what makes vectors on the GPU, or None where TensorFlow sees none or it has no room."""
     load_keras()
     with silent_stderr():
         import numpy as np
@@ -190,13 +240,13 @@ def _gpu(name: str, weights: Path) -> Engine | None:
             # Its ten bits of mantissa would move vectors by more than the 1e-3 that they may differ from LiteRT's.
             tf.config.experimental.enable_tensor_float_32_execution(False)
             model = build_backbone(name, weights)
-            embed_in_batches(model, [np.zeros((INPUT_PIXELS, INPUT_PIXELS, 3), np.uint8)])
+            embed_in_batches(model, np.zeros((1, INPUT_PIXELS, INPUT_PIXELS, 3), np.uint8))
         except (tf.errors.OpError, RuntimeError):  # no memory left, or a driver that does not fit: there are CPUs
             return None
-    return Engine(network_input, lambda pixels: embed_in_batches(model, pixels), cores() + 1)
+    return lambda pixels: embed_in_batches(model, pixels)
 
 
-def embed_in_batches(model: Any, pixels: Sequence[NDArray[np.uint8]], batch: int = BATCH) -> NDArray[np.float32]:
+def embed_in_batches(model: Any, pixels: NDArray[np.uint8], batch: int = BATCH) -> NDArray[np.float32]:
     """Return the vectors of photos, computed by Keras wherever TensorFlow computes.
 
     Parameters
@@ -204,7 +254,7 @@ def embed_in_batches(model: Any, pixels: Sequence[NDArray[np.uint8]], batch: int
     model
         A ``keras.Model`` from :func:`shroomcurate.backbone.build_backbone`.
     pixels
-        Photos from :func:`network_input`, each (224, 224, 3).
+        Photos from :func:`network_input`, shape (photos, 224, 224, 3).
     batch
         Photos at a time. The last batch is filled up with black, so that only one shape is ever compiled.
 

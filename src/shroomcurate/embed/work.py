@@ -1,36 +1,35 @@
-"""Describing many photos at once: threads read, decode, scale and infer, while finished rows are kept safe."""
+"""Describing many photos at once: others look at them in blocks, while finished rows are kept safe."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from shroomcurate.dataset import Receipt, printable, write_table
-from shroomcurate.descriptors import perceptual_hash
-from shroomcurate.embed.engine import BATCH, SHORTER_SIDE, Engine
-from shroomcurate.embed.rows import Facts, Rows
-from shroomcurate.evidence import EVIDENCE, imagenet_evidence, pixel_evidence
-from shroomcurate.photos import NotAPhoto, decode_photo
+from shroomcurate.dataset import Receipt, write_table
+from shroomcurate.embed.engine import Engine
+from shroomcurate.embed.look import lookers
+from shroomcurate.embed.rows import Rows
+from shroomcurate.errors import WeightsMissing
+from shroomcurate.evidence import EVIDENCE, IMAGENET_COLUMNS, imagenet_evidence
 from shroomcurate.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Described = tuple[Facts, dict[str, float], NDArray[Any]] | str
-
 #: Photos, and seconds, between two writes to the journal: what a kill can cost.
 _BLOCK = 512
 _BLOCK_SECONDS = 10.0
+
+#: Blocks that lie ready, or wait for a thread, while others are looked at.
+_AHEAD = 2
 
 #: Seconds between two reports of progress.
 _REPORT_SECONDS = 0.1
@@ -51,21 +50,29 @@ def describe(
     """Fill the rows of the missing photos; return those that do not decode, and why.
 
     Blocks of finished rows go into the journal, by this thread while the others compute.
+
+    Raises
+    ------
+    WeightsMissing
+        The weights give vectors that are no numbers.
     """
     undecodable: dict[str, str] = {}
     fresh: list[str] = []
     written = told = time.monotonic()
     done = 0
-    with _pool(engine.threads) as pool:
-        for some in _described(missing, photos, engine, pool):
-            for path, outcome in some:
-                if isinstance(outcome, str):
-                    undecodable[path] = outcome
-                else:
-                    facts, pixels, vector = outcome
-                    rows.put(path, facts, _evidence(pixels, vector, engine), vector)
-                    fresh.append(path)
-            done += len(some)
+    files = [(path, photos[path]) for path in missing]
+    blocks = [files[start : start + engine.block] for start in range(0, len(files), engine.block)]
+    with lookers(engine, len(missing)) as (look, threads), _pool(threads) as pool:
+        for block, looked in zip(blocks, _in_order(look, blocks, pool, threads + _AHEAD), strict=True):
+            undecodable |= looked.failed
+            if looked.paths:
+                vectors = looked.values if engine.together is None else engine.together(looked.values)
+                _refuse_no_numbers(vectors, looked.paths)
+                evidence = _with_imagenet(looked.evidence, vectors, engine)
+                for row in zip(looked.paths, looked.facts, evidence, vectors, strict=True):
+                    rows.put(*row)
+            fresh += looked.paths
+            done += len(block)
             now = time.monotonic()
             full = len(fresh) >= _BLOCK or now - written >= _BLOCK_SECONDS
             if full and fresh and done < len(missing):  # the last block goes straight into the table
@@ -88,48 +95,36 @@ def _pool(threads: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _described(
-    missing: Sequence[str], photos: dict[str, Path], engine: Engine, pool: ThreadPoolExecutor
-) -> Iterator[list[tuple[str, Described]]]:
-    """Give the photos' outcomes in order, one by one, or as many as the engine takes together."""
-
-    def work(path: str) -> Described:
-        return _describe(path, photos[path], engine)
-
-    results = zip(missing, _ahead(work, missing, pool), strict=True)
-    if engine.together is None:
-        for result in results:
-            yield [result]
-        return
-    while some := list(islice(results, BATCH)):
-        whole = [outcome for _, outcome in some if not isinstance(outcome, str)]
-        vectors = iter(engine.together([inputs for _, _, inputs in whole]))
-        yield [(path, out if isinstance(out, str) else (*out[:2], next(vectors))) for path, out in some]
-
-
-def _evidence(pixels: dict[str, float], vector: NDArray[np.float32], engine: Engine) -> list[float]:
-    found = pixels if engine.head is None else imagenet_evidence(engine.head(vector)) | pixels
-    return [found.get(column.name, math.nan) for column in EVIDENCE]
-
-
-def _ahead(work: Callable[[_Item], _Result], items: Iterable[_Item], pool: ThreadPoolExecutor) -> Iterator[_Result]:
+def _in_order(
+    work: Callable[[_Item], _Result], items: Iterable[_Item], pool: ThreadPoolExecutor, ahead: int
+) -> Iterator[_Result]:
     """Give the results in order; threads work ahead of what is taken, yet only so far that memory stays small."""
     waiting: deque[Future[_Result]] = deque()
     for item in items:
         waiting.append(pool.submit(work, item))
-        if len(waiting) > 2 * BATCH:
+        if len(waiting) > ahead:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
 
 
-def _describe(path: str, file: Path, engine: Engine) -> Described:
-    if printable(path) != path:
-        return "its name is not UTF-8"
-    try:
-        content = file.read_bytes()
-        photo = decode_photo(content, at_least=SHORTER_SIDE)
-        facts = Facts(len(content), hashlib.sha256(content).hexdigest(), perceptual_hash(photo))
-        return facts, pixel_evidence(photo), engine.each(photo)
-    except (NotAPhoto, OSError) as error:  # one photo's trouble is that photo's alone
-        return str(error) or type(error).__name__
+def _refuse_no_numbers(vectors: NDArray[np.float32], paths: Sequence[str]) -> None:
+    import numpy as np
+
+    whole = np.isfinite(vectors).all(axis=1)
+    if not whole.all():
+        raise WeightsMissing(
+            f"The network's vector of {paths[int(whole.argmin())]} holds what is no number: its weights are damaged.",
+            "Give other weights with --weights, or delete these so that they are downloaded again.",
+        )
+
+
+def _with_imagenet(pixels: NDArray[np.float32], vectors: NDArray[np.float32], engine: Engine) -> NDArray[np.float32]:
+    """Return the evidence of a block, in the order of :data:`EVIDENCE`; NaN is what the missing head would say."""
+    import numpy as np
+
+    evidence = np.full((len(pixels), len(EVIDENCE)), np.nan, np.float32)
+    evidence[:, len(IMAGENET_COLUMNS) :] = pixels
+    if engine.head is not None:
+        evidence[:, : len(IMAGENET_COLUMNS)] = imagenet_evidence(engine.head(vectors))
+    return evidence

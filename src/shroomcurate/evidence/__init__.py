@@ -1,7 +1,8 @@
 """What a person can check about a photo: numbers from its pixels and from ImageNet's head, and the reason they give."""
 
 from shroomcurate.evidence.imagenet import IMAGENET_COLUMNS, imagenet_evidence
-from shroomcurate.evidence.pixels import PIXEL_COLUMNS, pixel_evidence
+from shroomcurate.evidence.pixels import PIXEL_COLUMNS, measure, pixel_evidence
+from shroomcurate.evidence.thumbnail import make_thumbnail, shrink
 
 #: All numbers, in the order in which the tables hold them.
 EVIDENCE = (*IMAGENET_COLUMNS, *PIXEL_COLUMNS)
@@ -9,4 +10,14 @@ EVIDENCE = (*IMAGENET_COLUMNS, *PIXEL_COLUMNS)
 #: Changes whenever a number of the same photo does.
 EVIDENCE_VERSION = "1"
 
-__all__ = ["EVIDENCE", "EVIDENCE_VERSION", "IMAGENET_COLUMNS", "PIXEL_COLUMNS", "imagenet_evidence", "pixel_evidence"]
+__all__ = [
+    "EVIDENCE",
+    "EVIDENCE_VERSION",
+    "IMAGENET_COLUMNS",
+    "PIXEL_COLUMNS",
+    "imagenet_evidence",
+    "make_thumbnail",
+    "measure",
+    "pixel_evidence",
+    "shrink",
+]

@@ -65,18 +65,21 @@ IMAGENET_COLUMNS = tuple(
 )
 
 
-def imagenet_evidence(probabilities: NDArray[np.float32]) -> dict[str, float]:
+def imagenet_evidence(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     """Sum the head's probabilities over each kind.
 
     Parameters
     ----------
     probabilities
-        Shape (1000,), or (1001,) with the background first, as some releases of the weights have it.
+        Shape (photos, 1000), or (photos, 1001) with the background first, as some releases of the weights have it.
 
     Returns
     -------
-    dict
+    ndarray of float32, shape (photos, kinds)
         The numbers named in :data:`IMAGENET_COLUMNS`, in their order, 0..1, four decimals.
     """
-    classes = probabilities[-CLASSES:]
-    return {f"imagenet_{kind}": round(float(classes[list(indices)].sum()), 4) for kind, indices in KINDS.items()}
+    import numpy as np
+
+    classes = probabilities[:, -CLASSES:]
+    sums = [classes[:, indices].sum(axis=1, dtype=np.float64) for indices in KINDS.values()]
+    return np.stack(sums, axis=1).round(4).astype(np.float32)

@@ -20,6 +20,7 @@ from shroomcurate.evidence.thumbnail import (
     patches_at_edge,
     patches_that_hang,
     share,
+    shrink,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +75,11 @@ def pixel_evidence(photo: Image) -> dict[str, float]:
         The numbers named in :data:`PIXEL_COLUMNS`, in their order, all finite, to three decimals. Most are counts,
         the others sums in double precision, so machines agree as far as their JPEG decoders do.
     """
-    thumbnail = make_thumbnail(photo)
+    return measure(make_thumbnail(shrink(photo)))
+
+
+def measure(thumbnail: Thumbnail) -> dict[str, float]:
+    """Measure all of :func:`pixel_evidence` on a thumbnail."""
     found = (
         focus(thumbnail)
         | _exposure(thumbnail)

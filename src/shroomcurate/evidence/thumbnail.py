@@ -50,11 +50,10 @@ class Thumbnail:
         return int(self.below[1:].searchsorted(share * self.grey.size))
 
 
-def make_thumbnail(photo: Image) -> Thumbnail:
-    """Shrink an RGB photo of any size; a smaller one than the thumbnail keeps its size, for blur must not be added."""
+def make_thumbnail(small: Image) -> Thumbnail:
+    """Make the arrays of a photo that :func:`shrink` has shrunk."""
     import numpy as np
 
-    small = _shrink(photo)
     light = np.asarray(small.convert("L")).astype(np.float32)
     across, down = np.abs(light[:, 1:] - light[:, :-1]), np.abs(light[1:] - light[:-1])
     steps = np.maximum(across[:-1], down[:, :-1])
@@ -66,8 +65,11 @@ def make_thumbnail(photo: Image) -> Thumbnail:
     return Thumbnail(light, across, down, steps, half, rgb, grey, below, _calm(steps))
 
 
-def _shrink(photo: Image) -> Image:
-    """Shrink by a whole factor where that comes near to the side, as for photos of 500 pixels: half the time."""
+def shrink(photo: Image) -> Image:
+    """Shrink an RGB photo of any size; a smaller one than the thumbnail keeps its size, for blur must not be added.
+
+    By a whole factor where that comes near to the side, as for photos of 500 pixels: half the time.
+    """
     from PIL.Image import Resampling
 
     longest = max(photo.size)

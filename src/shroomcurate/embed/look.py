@@ -1,0 +1,160 @@
+"""Looking at a block of photos: from the files to all that is known of each, in this process or in one beside it.
+
+A block is looked at step by step, each step for all its photos. One photo at a time costs a fifth more: decoding,
+evidence and network then drive each other out of the processor's caches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shroomcurate.dataset import printable
+from shroomcurate.descriptors import classic_vector, perceptual_hash
+from shroomcurate.embed.engine import SHORTER_SIDE, Engine, litert, network_input
+from shroomcurate.embed.rows import Facts
+from shroomcurate.evidence import PIXEL_COLUMNS, make_thumbnail, measure, shrink
+from shroomcurate.photos import NotAPhoto, decode_photo
+from shroomcurate.processes import Helper, answer_all, own_command
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+#: Path of a photo, as the table names it, and the file where it lies.
+Block = Sequence[tuple[str, Path]]
+
+#: Photos below which this process looks at all of them itself: starting others takes as long.
+_FEW = 200
+
+#: Seconds for a block: a decoder that never ends is ended.
+_PATIENCE = 120.0
+
+
+class Looked(NamedTuple):
+    """What is known of the photos of a block."""
+
+    failed: dict[str, str]
+    """Path -> why it does not decode."""
+    paths: list[str]
+    """The others, in their order."""
+    facts: list[Facts]
+    evidence: NDArray[np.float32]
+    """Shape (photos, pixel columns)."""
+    values: NDArray[Any]
+    """A vector for each, or what the network wants of each."""
+
+
+@contextmanager
+def lookers(engine: Engine, photos: int) -> Iterator[tuple[Callable[[Block], Looked], int]]:
+    """Give a function that looks at a block, and how many threads shall call it at once to keep all cores busy.
+
+    Processes, not threads, do the work where it is worth their start: it is many short steps, between which threads
+    hand on Python's lock. A photo on which the decoder crashes costs itself only.
+    """
+    if engine.workers == 1 or photos < _FEW:
+        yield looker(engine.name, engine.model), 1
+        return
+    command = own_command("shroomcurate.embed.look", engine.name, *([str(engine.model)] if engine.model else []))
+    helpers = [Helper(command) for _ in range(engine.workers)]
+    idle: SimpleQueue[Helper] = SimpleQueue()
+    for helper in helpers:
+        idle.put(helper)
+
+    def look(block: Block) -> Looked:
+        helper = idle.get()
+        try:
+            return _asked(helper, block)
+        finally:
+            idle.put(helper)
+
+    try:
+        yield look, len(helpers)
+    finally:
+        for helper in helpers:
+            helper.dismiss()
+
+
+def _asked(helper: Helper, block: Block) -> Looked:
+    """Return what a process says of a block; a photo that ends it does not decode."""
+    import numpy as np
+
+    answer = helper.ask(block, _PATIENCE)
+    if isinstance(answer, Exception):
+        raise answer
+    if answer is not None:
+        looked: Looked = answer
+        return looked
+    if len(block) > 1:
+        one, other = (_asked(helper, half) for half in (block[: len(block) // 2], block[len(block) // 2 :]))
+        parts = [part for part in (one, other) if part.paths] or [one]
+        evidence, values = (np.concatenate([part[column] for part in parts]) for column in (3, 4))
+        return Looked(one.failed | other.failed, one.paths + other.paths, one.facts + other.facts, evidence, values)
+    how = helper.ended
+    if helper.ask([], _PATIENCE) is None:
+        raise RuntimeError(f"a process that looks at photos does not start ({helper.ended})")
+    nothing = np.empty((0, 0), np.float32)
+    return Looked({block[0][0]: f"it ends the decoder ({how})"}, [], [], nothing, nothing)
+
+
+def looker(name: str, model: Path | None) -> Callable[[Block], Looked]:
+    """Return a function that looks at a block, for one thread.
+
+    Parameters
+    ----------
+    name
+        A key of :data:`shroomcurate.backbone.BACKBONES`, or ``classic``.
+    model
+        Its LiteRT file; None for ``classic``, and where vectors are computed elsewhere of what the network wants.
+    """
+    look = classic_vector if name == "classic" else network_input
+    infer = litert(model) if model else None
+    return lambda block: look_at(block, look, infer)
+
+
+def look_at(
+    block: Block,
+    look: Callable[[Image], NDArray[Any]],
+    infer: Callable[[NDArray[Any]], NDArray[np.float32]] | None = None,
+) -> Looked:
+    """Decode the photos of a block and describe them.
+
+    Parameters
+    ----------
+    look
+        Photo -> its vector, or what `infer` makes a vector of.
+    """
+    import numpy as np
+
+    failed: dict[str, str] = {}
+    paths, files, smalls, values = [], [], [], []
+    for path, file in block:
+        try:
+            if printable(path) != path:
+                raise NotAPhoto("its name is not UTF-8")
+            content = file.read_bytes()
+            photo = decode_photo(content, at_least=SHORTER_SIDE)
+        except (NotAPhoto, OSError) as error:  # one photo's trouble is that photo's alone
+            failed[path] = str(error) or type(error).__name__
+            continue
+        paths.append(path)
+        files.append((len(content), hashlib.sha256(content).hexdigest()))
+        values.append(look(photo))
+        smalls.append(shrink(photo))
+    facts, evidence = [], np.empty((len(paths), len(PIXEL_COLUMNS)), np.float32)
+    for place, small in enumerate(smalls):
+        thumbnail = make_thumbnail(small)
+        facts.append(Facts(*files[place], perceptual_hash(thumbnail.grey)))
+        evidence[place] = list(measure(thumbnail).values())
+    return Looked(failed, paths, facts, evidence, np.array([infer(each) for each in values] if infer else values))
+
+
+def main() -> None:
+    """Look at blocks until there are no more."""
+    answer_all(looker(sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else None))
