@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from shroomcurate.dataset import printable
 from shroomcurate.descriptors import classic_vector, perceptual_hash
 from shroomcurate.embed.engine import SHORTER_SIDE, Engine, litert, network_input
 from shroomcurate.embed.rows import Facts
-from shroomcurate.evidence import PIXEL_COLUMNS, make_thumbnail, measure, shrink
+from shroomcurate.evidence import PIXEL_COLUMNS, make_thumbnails, measure, shrink
 from shroomcurate.photos import NotAPhoto, decode_photo
 from shroomcurate.processes import Helper, answer_all, own_command
 
@@ -147,12 +148,25 @@ def look_at(
         files.append((len(content), hashlib.sha256(content).hexdigest()))
         values.append(look(photo))
         smalls.append(shrink(photo))
-    facts, evidence = [], np.empty((len(paths), len(PIXEL_COLUMNS)), np.float32)
-    for place, small in enumerate(smalls):
-        thumbnail = make_thumbnail(small)
-        facts.append(Facts(*files[place], perceptual_hash(thumbnail.grey)))
-        evidence[place] = list(measure(thumbnail).values())
+    hashes, evidence = _measured(smalls)
+    facts = [Facts(size, sha256, each) for (size, sha256), each in zip(files, hashes, strict=True)]
     return Looked(failed, paths, facts, evidence, np.array([infer(each) for each in values] if infer else values))
+
+
+def _measured(smalls: Sequence[Image]) -> tuple[list[int], NDArray[np.float32]]:
+    """Return the perceptual hash and the evidence of each small photo; those of one size are measured together."""
+    import numpy as np
+
+    hashes, evidence = [0] * len(smalls), np.empty((len(smalls), len(PIXEL_COLUMNS)), np.float32)
+    alike = defaultdict(list)
+    for place, small in enumerate(smalls):
+        alike[small.size].append(place)
+    for places in alike.values():
+        thumbnails = make_thumbnails([smalls[place] for place in places])
+        evidence[places] = measure(thumbnails)
+        for place, grey in zip(places, thumbnails.grey, strict=True):
+            hashes[place] = perceptual_hash(grey)
+    return hashes, evidence
 
 
 def main() -> None:

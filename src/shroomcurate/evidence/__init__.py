@@ -2,13 +2,13 @@
 
 from shroomcurate.evidence.imagenet import IMAGENET_COLUMNS, imagenet_evidence
 from shroomcurate.evidence.pixels import PIXEL_COLUMNS, measure, pixel_evidence
-from shroomcurate.evidence.thumbnail import make_thumbnail, shrink
+from shroomcurate.evidence.thumbnail import make_thumbnails, shrink
 
 #: All numbers, in the order in which the tables hold them.
 EVIDENCE = (*IMAGENET_COLUMNS, *PIXEL_COLUMNS)
 
 #: Changes whenever a number of the same photo does.
-EVIDENCE_VERSION = "1"
+EVIDENCE_VERSION = "2"
 
 __all__ = [
     "EVIDENCE",
@@ -16,7 +16,7 @@ __all__ = [
     "IMAGENET_COLUMNS",
     "PIXEL_COLUMNS",
     "imagenet_evidence",
-    "make_thumbnail",
+    "make_thumbnails",
     "measure",
     "pixel_evidence",
     "shrink",

@@ -6,6 +6,7 @@ the source stands beside it. All are measured on one thumbnail, so that they har
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,10 @@ from shroomcurate.evidence.field import circular_field, light_from_behind
 from shroomcurate.evidence.focus import focus
 from shroomcurate.evidence.graphics import graphics
 from shroomcurate.evidence.thumbnail import (
-    Thumbnail,
+    Measured,
+    Thumbnails,
     largest_patch,
-    make_thumbnail,
+    make_thumbnails,
     patches_at_edge,
     patches_that_hang,
     share,
@@ -75,36 +77,39 @@ def pixel_evidence(photo: Image) -> dict[str, float]:
         The numbers named in :data:`PIXEL_COLUMNS`, in their order, all finite, to three decimals. Most are counts,
         the others sums in double precision, so machines agree as far as their JPEG decoders do.
     """
-    return measure(make_thumbnail(shrink(photo)))
+    [numbers] = measure(make_thumbnails([shrink(photo)])).tolist()
+    return dict(zip((column.name for column in PIXEL_COLUMNS), numbers, strict=True))
 
 
-def measure(thumbnail: Thumbnail) -> dict[str, float]:
-    """Measure all of :func:`pixel_evidence` on a thumbnail."""
+def measure(thumbnails: Thumbnails) -> NDArray[np.float64]:
+    """Measure what :func:`pixel_evidence` does, photos of one size together; shape (photos, numbers)."""
+    import numpy as np
+
     found = (
-        focus(thumbnail)
-        | _exposure(thumbnail)
-        | _colours(thumbnail)
-        | graphics(thumbnail)
-        | circular_field(thumbnail)
-        | light_from_behind(thumbnail)
-        | _areas(thumbnail)
-        | {"subject": _subject(thumbnail), "upright": _upright(thumbnail)}
+        focus(thumbnails)
+        | _exposure(thumbnails)
+        | _colours(thumbnails)
+        | graphics(thumbnails)
+        | circular_field(thumbnails)
+        | light_from_behind(thumbnails)
+        | _areas(thumbnails)
+        | {"subject": _subject(thumbnails), "upright": _upright(thumbnails)}
     )
-    return {column.name: round(found[column.name], 3) + 0.0 for column in PIXEL_COLUMNS}
+    return np.stack([found[column.name] for column in PIXEL_COLUMNS], axis=1, dtype=np.float64).round(3) + 0.0
 
 
-def _exposure(thumbnail: Thumbnail) -> dict[str, float]:
-    below, pixels = thumbnail.below, thumbnail.grey.size
+def _exposure(thumbnails: Thumbnails) -> Measured:
+    below, pixels = thumbnails.below, thumbnails.grey[0].size
     # The mean level is the sum over all levels of the share that is above.
     return {
-        "lightness": (255 - int(below[:256].sum()) / pixels) / 255,
-        "contrast": (thumbnail.quantile(0.95) - thumbnail.quantile(0.05)) / 255,
-        "dark": int(below[24]) / pixels,
-        "bright": 1 - int(below[240]) / pixels,
+        "lightness": (255 - below[:, :256].sum(axis=1) / pixels) / 255,
+        "contrast": (thumbnails.quantile(0.95) - thumbnails.quantile(0.05)) / 255,
+        "dark": below[:, 24] / pixels,
+        "bright": 1 - below[:, 240] / pixels,
     }
 
 
-def _colours(thumbnail: Thumbnail) -> dict[str, float]:
+def _colours(thumbnails: Thumbnails) -> Measured:
     """Measure the spread of colours, and how much of it one level cut explains.
 
     Colourfulness: Hasler and Süsstrunk 2003, Measuring colourfulness in natural images, equation for M3,
@@ -112,32 +117,39 @@ def _colours(thumbnail: Thumbnail) -> dict[str, float]:
     """
     import numpy as np
 
-    planes = thumbnail.rgb.astype(np.float64)
-    _, height, width = planes.shape
-    rows = planes @ np.ones(width) / width
-    mean, covariance = _moments(planes.reshape(3, -1))
+    planes = thumbnails.rgb.astype(np.float64)
+    _, photos, height, width = planes.shape
+    rows = (planes @ np.ones(width) / width).transpose(1, 0, 2)
+    mean, covariance = _moments(planes.reshape(3, photos, -1))
     opponent = np.array([[1, -1, 0], [0.5, 0.5, -1]])  # red against green, yellow against blue
-    spread = np.sqrt(max(0.0, (opponent @ covariance * opponent).sum()))  # rounding can leave less than nothing
-    offset = np.sqrt(((opponent @ mean) ** 2).sum())
+    # Rounding can leave less than nothing.
+    spread = np.sqrt(np.maximum((opponent @ covariance * opponent).sum(axis=(1, 2)), 0))
+    offset = np.sqrt(((mean @ opponent.T) ** 2).sum(axis=1))
     # The variance of colour that lies between what is above a row and below it, at the best row.
     above = np.arange(1, height) / height
-    excess = np.cumsum(rows - mean[:, None], axis=1)[:, :-1] / height
-    between = ((excess**2).sum(axis=0) / (above * (1 - above))).max()
+    excess = np.cumsum(rows - mean[:, :, None], axis=2)[:, :, :-1] / height
+    between = ((excess**2).sum(axis=1) / (above * (1 - above))).max(axis=1)
     return {
-        "colourfulness": float(spread + 0.3 * offset),
+        "colourfulness": spread + 0.3 * offset,
         # One level of variance is noise: an even picture has no horizon.
-        "horizon": float(between / (covariance.trace() + 1)),
+        "horizon": between / (np.trace(covariance, axis1=1, axis2=2) + 1),
     }
 
 
 def _moments(planes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean, shape (3,), and covariance, shape (3, 3), of colours of shape (3, pixels)."""
-    pixels = planes.shape[1]
-    mean = planes.sum(axis=1) / pixels
-    return mean, planes @ planes.T / pixels - mean[:, None] * mean
+    """Return mean, shape (photos, 3), and covariance, shape (photos, 3, 3), of colours of shape (3, photos, pixels)."""
+    import numpy as np
+
+    pixels = planes.shape[2]
+    mean = (planes.sum(axis=2) / pixels).T
+    covariance = np.empty((len(mean), 3, 3))
+    for one, other in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)):
+        product = np.einsum("np,np->n", planes[one], planes[other]) / pixels - mean[:, one] * mean[:, other]
+        covariance[:, one, other] = covariance[:, other, one] = product
+    return mean, covariance
 
 
-def _areas(thumbnail: Thumbnail) -> dict[str, float]:
+def _areas(thumbnails: Thumbnails) -> Measured:
     """Find the colours of skin, of sky and of plants, and what may be a finger over the lens.
 
     Skin must pass two published rules: Kovač, Peer and Solina 2003, Human skin colour clustering for face detection
@@ -149,13 +161,13 @@ def _areas(thumbnail: Thumbnail) -> dict[str, float]:
     """
     import numpy as np
 
-    red, green, blue = thumbnail.rgb
-    grey, calm = thumbnail.grey, thumbnail.calm
+    red, green, blue = thumbnails.rgb
+    grey, calm = thumbnails.grey, thumbnails.calm
     least = np.minimum(np.minimum(red, green), blue)
     spread = np.maximum(np.maximum(red, green), blue) - least
     red_green, red_blue = red - green, red - blue
     daylight = (red > 95) & (green > 40) & (blue > 20) & (spread > 15) & (red_green > 15) & (red_blue > 0)
-    skin = daylight & _skin_chroma(thumbnail.colours)
+    skin = daylight & _skin_chroma(thumbnails.colours)
     # Light that passes through a finger is red; what blocks all light is dark.
     cover = calm & ((grey < 60) | ((red_green > 40) & (red_blue > 40)))
     sky = ((least > 170) & (spread < 40)) | ((red_blue <= 0) & (blue >= green - 8) & (grey > 70))
@@ -169,28 +181,28 @@ def _areas(thumbnail: Thumbnail) -> dict[str, float]:
     }
 
 
-def _skin_chroma(colours: Image) -> NDArray[np.bool_]:
+def _skin_chroma(colours: Sequence[Image]) -> NDArray[np.bool_]:
     """Return where both chroma of JPEG lie in Chai and Ngan's range, 77..127 for blue and 133..173 for red."""
     import numpy as np
 
-    ycbcr = np.asarray(colours.convert("YCbCr"))
+    ycbcr = np.stack([np.asarray(each.convert("YCbCr")) for each in colours])
     # Below its range a difference of bytes wraps round to above it.
-    found: NDArray[np.bool_] = (ycbcr[:, :, 1] - np.uint8(77) <= 50) & (ycbcr[:, :, 2] - np.uint8(133) <= 40)
+    found: NDArray[np.bool_] = (ycbcr[..., 1] - np.uint8(77) <= 50) & (ycbcr[..., 2] - np.uint8(133) <= 40)
     return found
 
 
-def _without_threads(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _without_threads(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Take away specks and threads: only pixels remain whose neighbours are all in the mask."""
-    rows = mask.copy()
-    rows[1:] &= mask[:-1]
-    rows[:-1] &= mask[1:]
+    rows = masks.copy()
+    rows[:, 1:] &= masks[:, :-1]
+    rows[:, :-1] &= masks[:, 1:]
     found = rows.copy()
-    found[:, 1:] &= rows[:, :-1]
-    found[:, :-1] &= rows[:, 1:]
+    found[:, :, 1:] &= rows[:, :, :-1]
+    found[:, :, :-1] &= rows[:, :, 1:]
     return found
 
 
-def _subject(thumbnail: Thumbnail) -> float:
+def _subject(thumbnails: Thumbnails) -> NDArray[np.float64]:
     """Return the share of the largest patch whose colour is unlike those at the frame's edges.
 
     The distance is Mahalanobis' to the colours of a border of a twelfth of the shorter side;
@@ -201,15 +213,15 @@ def _subject(thumbnail: Thumbnail) -> float:
     import numpy as np
 
     # Blocks of 2 x 2: detail within the subject must not break it up.
-    blocks = np.asarray(thumbnail.colours.reduce(2))
-    height, width, _ = blocks.shape
-    planes = blocks.reshape(-1, 3).T.astype(np.float64, order="C")
-    mean, covariance = _moments(planes[:, _border(height, width)])
+    blocks = np.stack([np.asarray(each.reduce(2)) for each in thumbnails.colours])
+    photos, height, width, _ = blocks.shape
+    planes = blocks.reshape(photos, -1, 3).transpose(2, 0, 1).astype(np.float64, order="C")
+    mean, covariance = _moments(planes[:, :, _border(height, width)])
     # Five levels in each direction are noise, also where the border is all of one colour.
     inverse = np.linalg.inv(covariance + 25 * np.eye(3))
-    difference = planes - mean[:, None]
-    distance = (inverse @ difference * difference).sum(axis=0)
-    return largest_patch((distance > _UNLIKE**2).reshape(height, width))
+    difference = planes.transpose(1, 0, 2) - mean[:, :, None]
+    distance = (inverse @ difference * difference).sum(axis=1)
+    return largest_patch((distance > _UNLIKE**2).reshape(photos, height, width))
 
 
 @lru_cache(64)
@@ -223,6 +235,9 @@ def _border(height: int, width: int) -> NDArray[np.intp]:
     return np.flatnonzero(border)
 
 
-def _upright(thumbnail: Thumbnail) -> float:
-    across, down = float(thumbnail.across.sum()), float(thumbnail.down.sum())
-    return across / (across + down) if across + down else 0.5
+def _upright(thumbnails: Thumbnails) -> NDArray[np.float64]:
+    import numpy as np
+
+    across, down = thumbnails.across.sum(axis=(1, 2)), thumbnails.down.sum(axis=(1, 2))
+    both = across + down
+    return np.where(both > 0, across / np.where(both > 0, both, 1), 0.5)
