@@ -32,6 +32,7 @@ from typing import IO, Any
 BACKBONE = "mobilenet_v3_small"
 TURNS = 5
 BATCH = 32  # of Keras' predict, its default
+BLOCK = 16  # of ours
 
 PREDICT, INFER = "keras predict", "ours"
 TF_DATA, TO_VECTOR, COMMAND = "tf.data + keras predict", "ours: decode, scale, infer", "ours: the whole of embed"
@@ -65,7 +66,7 @@ def infer(files: list[Path], weights: Path) -> Turn:
     from shroomcurate.embed.engine import cores, litert, litert_model
 
     pixels = _pixels(files)
-    one = litert(litert_model(BACKBONE, weights))
+    one = litert(litert_model(BACKBONE, weights), cores())
     pool = ThreadPoolExecutor(cores())
     return lambda: list(pool.map(one, pixels))
 
@@ -90,18 +91,41 @@ def tf_data(files: list[Path], weights: Path) -> Turn:
 
 
 def to_vector(files: list[Path], weights: Path) -> Turn:
-    """Our engine and threads, without what `embed` does besides."""
-    from shroomcurate.embed.engine import SHORTER_SIDE, open_engine
-    from shroomcurate.embed.work import _ahead, _pool
-    from shroomcurate.photos import read_photo
+    """Our processes, blocks and network, without what `embed` does besides."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from shroomcurate.embed.engine import cores, litert_model
+    from shroomcurate.processes import Helper
+
+    words = [sys.executable, __file__, "--look", str(litert_model(BACKBONE, weights))]
+    helpers = [Helper([*words, "--photos", ".", "--weights", "."]) for _ in range(cores())]
+    pool = ThreadPoolExecutor(len(helpers))
+    blocks = [files[start : start + BLOCK] for start in range(0, len(files), BLOCK)]
 
     def turn() -> Any:
-        with _pool(engine.threads) as pool:
-            return list(_ahead(lambda file: engine.each(read_photo(file, SHORTER_SIDE)), files, pool))
+        left = iter(blocks)
+        shares = list(pool.map(lambda helper: [helper.ask(block, 60) for block in left], helpers))
+        assert sum(map(len, shares)) == len(blocks)  # noqa: S101
 
-    context = open_engine(BACKBONE, weights, None, 0)
-    engine = context.__enter__()  # it lasts as long as this process
     return turn
+
+
+def look(model: Path) -> None:
+    """Make vectors of blocks of files, beside the process that asks."""
+    import numpy as np
+
+    from shroomcurate.embed import network_input
+    from shroomcurate.embed.engine import SHORTER_SIDE, litert
+    from shroomcurate.photos import read_photo
+    from shroomcurate.processes import answer_all
+
+    infer = litert(model)
+
+    def vectors(block: list[Path]) -> Any:
+        seen = [network_input(read_photo(file, SHORTER_SIDE)) for file in block]
+        return np.stack([infer(each) for each in seen])
+
+    answer_all(vectors)
 
 
 def command(files: list[Path], weights: Path) -> Turn:
@@ -186,8 +210,12 @@ def serve(way: str, folder: Path, weights: Path) -> None:
 
 
 def _cpu() -> float:
+    """Return the processor time of this process, of those it has ended, and of those that it still has."""
+    import psutil
+
     used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(each.ru_utime + each.ru_stime for each in used)
+    living = (child.cpu_times() for child in psutil.Process().children())
+    return sum(each.ru_utime + each.ru_stime for each in used) + sum(each.user + each.system for each in living)
 
 
 # -- the comparison -----------------------------------------------------------------------------------------------
@@ -270,7 +298,11 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--imagededup", metavar="PYTHON")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--look", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.look:
+        look(options.look)
+        return
     if options.serve:
         serve(options.serve, options.photos, options.weights)
         return

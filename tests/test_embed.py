@@ -22,6 +22,7 @@ from shroomcurate.descriptors import CLASSIC_LENGTH, classic_vector, perceptual_
 from shroomcurate.duplicates import DUPLICATE_BITS
 from shroomcurate.embed import SCHEMA, EmbedOptions, embed, network_input, work
 from shroomcurate.errors import BadOption, SourceMissing, StageMissing, WeightsMissing
+from shroomcurate.evidence import make_thumbnails, shrink
 from shroomcurate.home import home
 from shroomcurate.vectors import read_vectors
 from tests.conftest import jpeg
@@ -169,20 +170,21 @@ def test_an_unknown_embedder_and_missing_weights_are_named(tmp_path: Path) -> No
 SCRIPT = """
 import sys
 from shroomcurate.dataset import Dataset
-from shroomcurate.embed import EmbedOptions, embed, work
+from shroomcurate.embed import EmbedOptions, embed, engine, look, work
 work._BLOCK = 8
-work.BATCH = 4  # and little beyond it, so that a kill finds something left to do
+engine._BLOCK = 4
+look._FEW = int(sys.argv[2])
 embed(Dataset(images=sys.argv[1]), EmbedOptions(embedder="classic"))
 """
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_kill_9_at_any_moment_and_the_next_run_ends_with_the_same_bytes(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("few", [0, 1000], ids=["in processes", "by itself"])
+def test_kill_9_at_any_moment_and_the_next_run_ends_with_the_same_bytes(tmp_path: Path, few: int) -> None:
     calm = tree(tmp_path / "calm", 64, size=(500, 375))
     embed(calm, CLASSIC)
     dataset = tree(tmp_path / "killed", 64, size=(500, 375))
-    command = [sys.executable, "-c", SCRIPT, str(dataset.images)]
-    chance = random.Random(seed)
+    command = [sys.executable, "-c", SCRIPT, str(dataset.images), str(few)]
+    chance = random.Random(few)
     journal = dataset.path(".embeddings")
     saved = 0
     for blocks in (1, 3):
@@ -224,7 +226,7 @@ def test_any_photo_even_one_pixel_or_one_colour_has_a_classic_vector_of_length_o
         assert vector.shape == (CLASSIC_LENGTH,)
         assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
         assert (vector == classic_vector(photo)).all()
-        assert 0 <= perceptual_hash(photo) < 2**64
+        assert 0 <= perceptual_hash(make_thumbnails([shrink(photo)]).grey[0]) < 2**64
         assert network_input(photo).shape == (224, 224, 3)
 
 
@@ -235,7 +237,8 @@ def test_the_same_photo_scaled_or_compressed_keeps_its_hash_and_another_does_not
         return Image.fromarray(coarse).resize((400, 300), Image.Resampling.BICUBIC)
 
     def bits(one: Image.Image, other: Image.Image) -> int:
-        return (perceptual_hash(one) ^ perceptual_hash(other)).bit_count()
+        hashes = [perceptual_hash(make_thumbnails([shrink(photo)]).grey[0]) for photo in (one, other)]
+        return (hashes[0] ^ hashes[1]).bit_count()
 
     for seed in range(10):
         scene(seed).save(tmp_path / "x.jpg", quality=40)

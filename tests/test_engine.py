@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import sys
+import textwrap
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
 from shroomcurate.backbone import BACKBONES, build_backbone, empty_backbone, find_weights
 from shroomcurate.dataset import Dataset, Receipt, file_hash, read_receipt, read_table
-from shroomcurate.embed import EmbedOptions, embed, engine, litert_model, network_input, work
+from shroomcurate.descriptors import CLASSIC_LENGTH, classic_vector
+from shroomcurate.embed import EmbedOptions, embed, engine, litert_model, look, network_input, work
 from shroomcurate.embed.engine import Engine, embed_in_batches, open_engine, share_cores
+from shroomcurate.embed.look import looker
 from shroomcurate.embed.rows import Rows
+from shroomcurate.errors import WeightsMissing
 from shroomcurate.photos import read_photo
 from shroomcurate.vectors import read_vectors
 from tests.conftest import jpeg
@@ -62,25 +70,35 @@ def photos(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 @pytest.mark.parametrize("name", [SMALL, "mobilenet_v3_large", "convnext_tiny"])
 def test_litert_and_keras_in_batches_give_the_same_vectors(name: str, tmp_path: Path, small_weights: Path) -> None:
     weights = small_weights if name == SMALL else random_weights(name, tmp_path / "own.weights.h5")
-    pixels = list(photos(7))
+    pixels = photos(7)
     model = build_backbone(name, weights)
-    expected = model(np.stack(pixels).astype(np.float32), training=False).numpy()
+    expected = model(pixels.astype(np.float32), training=False).numpy()
     assert expected.shape == (7, BACKBONES[name].features)
     assert expected.std(axis=0).mean() > 0.02  # photos differ by far more than the tolerance
     batched = embed_in_batches(model, pixels, batch=4)
     assert np.abs(batched - expected).max() < 1e-3
+    files = saved(tmp_path, pixels)
+    seen = np.stack([network_input(read_photo(file)) for _, file in files])
     with open_engine(name, weights, None, photos=7) as opened:
-        assert opened.together is None
-        vectors = [opened.each(Image.fromarray(each).resize((256, 256))) for each in pixels]
-        again = opened.each(Image.fromarray(pixels[0]).resize((256, 256)))
-    assert (again == vectors[0]).all()
-    seen = [network_input(Image.fromarray(each).resize((256, 256))) for each in pixels]
+        assert (opened.together is None) == (opened.model is not None) == name.startswith("mobilenet")
+        looked = looker(name, opened.model)(files)
+        vectors = opened.together(looked.values) if opened.together else looked.values
+        assert opened.together is None or (looked.values == seen).all()
+        again = looker(name, opened.model)(files[:1]).values
+        assert (again[0] == looked.values[0]).all()
     assert np.abs(embed_in_batches(model, seen, batch=4) - vectors).max() < 1e-3
+
+
+def saved(folder: Path, pixels: Iterable[NDArray[np.uint8]]) -> list[tuple[str, Path]]:
+    files = [(f"Class/{number}.png", folder / f"{number}.png") for number, _ in enumerate(pixels)]
+    for (_, file), each in zip(files, pixels, strict=True):
+        Image.fromarray(each).resize((256, 256)).save(file)
+    return files
 
 
 def test_no_photos_have_no_vectors(tmp_path: Path) -> None:
     model = SimpleNamespace(output_shape=(None, 576))
-    assert embed_in_batches(model, []).shape == (0, 576)
+    assert embed_in_batches(model, np.zeros((0, 224, 224, 3), np.uint8)).shape == (0, 576)
 
 
 @given(st.integers(1, 500_000_000), st.integers(1, 256))
@@ -123,11 +141,12 @@ def test_a_run_in_batches_writes_the_table_that_litert_writes_within_1e_3(
     # A system that has a card's device, and a TensorFlow that calls the processor a GPU.
     monkeypatch.setattr(engine, "_GPU_DEVICES", (str(tmp_path),))
     monkeypatch.setattr(engine, "_WORTH_A_GPU", 5)
-    monkeypatch.setattr(work, "BATCH", 4)
+    monkeypatch.setattr(engine, "BATCH", 4)
     cards = tf.config.list_physical_devices("CPU")
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda *_: cards)
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda *_, **__: None)
     monkeypatch.setattr(engine, "litert", lambda *_: pytest.fail("LiteRT was used"))
+    monkeypatch.setattr(look, "litert", lambda *_: pytest.fail("LiteRT was used"))
     in_batches = embed(dataset, options)
     assert in_batches == alone
     assert list(in_batches.undecodable) == ["pictures/Class_0/p004.jpg"]
@@ -152,7 +171,7 @@ def test_a_card_that_tensorflow_cannot_use_leaves_the_work_to_litert(
     monkeypatch.setattr(engine, "embed_in_batches", full)
     with open_engine(SMALL, small_weights, None, photos=10_000) as opened:
         assert opened.together is None
-        assert opened.each(Image.new("RGB", (300, 300))).shape == (576,)
+        assert opened.model is not None
 
 
 def test_without_a_cards_device_tensorflow_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +193,7 @@ def test_results_keep_their_order_whatever_each_takes(naps: list[int], threads: 
         return nap
 
     with work._pool(threads) as pool:
-        assert list(work._ahead(rest, naps, pool)) == naps
+        assert list(work._in_order(rest, naps, pool, threads)) == naps
 
 
 def test_threads_work_ahead_of_what_is_taken_but_not_without_limit() -> None:
@@ -183,31 +202,34 @@ def test_threads_work_ahead_of_what_is_taken_but_not_without_limit() -> None:
 
     def note(number: int) -> int:
         started.append(number)
-        if len(started) > 50:
+        if len(started) > 10:
             enough.set()
         return number
 
     with work._pool(2) as pool:
-        results = work._ahead(note, range(10_000), pool)
+        results = work._in_order(note, range(10_000), pool, 20)
         assert next(results) == 0
         assert enough.wait(10)
         time.sleep(0.1)
-        assert len(started) < 300
+        assert len(started) < 30
 
 
-def test_an_error_ends_a_run_although_much_was_submitted(tmp_path: Path) -> None:
-    def each(_: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+def test_an_error_ends_a_run_although_much_was_submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(photo: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         time.sleep(0.2)
-        return np.ones(3, np.float32)
+        return classic_vector(photo)
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(look, "classic_vector", slow)
     files = tree(tmp_path, 100).photos()
-    opened = Engine(each, None, threads=2)
+    opened = Engine("classic", workers=2)
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        work.describe(Rows(list(files), 3), list(files), files, opened, tmp_path, Receipt("embed", {}), stop)
+        work.describe(
+            Rows(list(files), CLASSIC_LENGTH), list(files), files, opened, tmp_path, Receipt("embed", {}), stop
+        )
     assert time.monotonic() - start < 5  # ten seconds of work were submitted
     assert not [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]
 
@@ -215,27 +237,117 @@ def test_an_error_ends_a_run_although_much_was_submitted(tmp_path: Path) -> None
 def test_a_slow_network_is_journalled_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(work, "_BLOCK_SECONDS", 0)
     monkeypatch.setattr(work, "_REPORT_SECONDS", 0)
-
-    def each(_: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-        time.sleep(0.01)
-        return np.ones(3, np.float32)
-
     dataset = tree(tmp_path, 20)
     files = dataset.photos()
-    rows = Rows(list(files), 3)
+    rows = Rows(list(files), CLASSIC_LENGTH)
     reached = []
     journal = tmp_path / "journal"
-    opened = Engine(each, None, threads=2)
+    opened = Engine("classic", block=2)
     bad = work.describe(
         rows, list(files), files, opened, journal, Receipt("embed", {}), lambda done, *_: reached.append(done)
     )
     assert not bad
     assert not rows.missing()
-    assert reached == list(range(1, 21))
+    assert reached == list(range(2, 21, 2))
     parts = [read_table(part) for part in journal.glob("*.parquet")]
-    assert len(parts) == 19
+    assert len(parts) == 9
     paths = [path for part in parts for path in part["path"].to_pylist()]
-    assert len(set(paths)) == 19  # the last goes straight into the table
+    assert len(set(paths)) == 18  # the last go straight into the table
+
+
+def test_weights_that_give_no_numbers_are_named_and_nothing_is_written(tmp_path: Path, small_weights: Path) -> None:
+    model = build_backbone(SMALL, small_weights)
+    model.set_weights([np.full_like(each, np.nan) for each in model.get_weights()])
+    model.save_weights(tmp_path / "nan.weights.h5")
+    dataset = tree(tmp_path, 2)
+    with pytest.raises(WeightsMissing, match=r"pictures/Class_0/p000.jpg holds what is no number"):
+        embed(dataset, EmbedOptions(weights=tmp_path / "nan.weights.h5"))
+    assert not dataset.path("embeddings.parquet").exists()
+
+
+# -- processes beside this one -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes for the fewest photos, as many as two cores would have."""
+    monkeypatch.setattr(look, "_FEW", 0)
+    monkeypatch.setattr(engine, "_BLOCK", 4)
+    monkeypatch.setattr(engine, "cores", lambda: 2)
+
+
+def children() -> set[int]:
+    return {child.pid for child in psutil.Process().children()}
+
+
+def test_processes_write_the_table_that_one_process_writes(
+    tmp_path: Path, small_weights: Path, in_processes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = tree(tmp_path, 21)
+    (dataset.images / "Class_0" / "p004.jpg").write_bytes(b"<html>")
+    before = children()
+    for options in (EmbedOptions("classic"), EmbedOptions(weights=small_weights)):
+        monkeypatch.setattr(look, "_FEW", 0)
+        beside = embed(dataset, options)
+        table = dataset.path("embeddings.parquet").read_bytes()
+        assert children() == before
+        dataset.path("embeddings.parquet").unlink()
+        monkeypatch.setattr(look, "_FEW", 1000)
+        assert embed(dataset, options) == beside
+        assert list(beside.undecodable) == ["pictures/Class_0/p004.jpg"]
+        assert dataset.path("embeddings.parquet").read_bytes() == table
+
+
+def ending(photo: str, act: str, tmp_path: Path) -> tuple[str, ...]:
+    """The process that looks at photos, but when it decodes this one, it does that."""
+    code = f"""
+        import os, time
+        from shroomcurate.embed import look
+        decode = look.decode_photo
+        def decode_photo(content, **options):
+            if content == open({photo!r}, "rb").read():
+                {act}
+            return decode(content, **options)
+        look.decode_photo = decode_photo
+        look.main()
+    """
+    return sys.executable, "-c", textwrap.dedent(code), "classic"
+
+
+@pytest.mark.parametrize("act", ["os._exit(7)", "os.kill(os.getpid(), 11)", "time.sleep(60)"])
+def test_a_photo_that_ends_or_hangs_its_decoder_costs_itself_only(
+    tmp_path: Path, in_processes: None, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    dataset = tree(tmp_path, 21)
+    bad = dataset.images / "Class_1" / "p005.jpg"
+    monkeypatch.setattr(look, "own_command", lambda *_: ending(str(bad), act, tmp_path))
+    monkeypatch.setattr(look, "_PATIENCE", 5.0)
+    before = children()
+    summary = embed(dataset, EmbedOptions("classic"))
+    assert summary.photos == 20
+    assert list(summary.undecodable) == ["pictures/Class_1/p005.jpg"]
+    assert "ends the decoder" in summary.undecodable["pictures/Class_1/p005.jpg"]
+    assert children() == before
+
+
+def test_processes_that_do_not_start_are_no_photo_s_fault(
+    tmp_path: Path, in_processes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look, "own_command", lambda *_: (sys.executable, "-c", "raise SystemExit(3)"))
+    before = children()
+    with pytest.raises(RuntimeError, match=r"does not start \(3\)"):
+        embed(tree(tmp_path, 8), EmbedOptions("classic"))
+    assert children() == before
+
+
+def test_what_is_no_photo_s_fault_is_raised_where_it_was_asked(
+    tmp_path: Path, in_processes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = tree(tmp_path, 8)
+    act = "raise MemoryError('nothing left')"
+    monkeypatch.setattr(look, "own_command", lambda *_: ending(str(dataset.images / "Class_0/p000.jpg"), act, tmp_path))
+    with pytest.raises(MemoryError, match="nothing left"):
+        embed(dataset, EmbedOptions("classic"))
 
 
 # -- real photos -----------------------------------------------------------------------------------------------
@@ -265,9 +377,10 @@ def test_litert_gives_what_keras_gives_whatever_the_order_of_photos(
     assert file_hash(weights) in converted.name
     assert not [file for file in converted.parent.iterdir() if file.suffix != ".tflite"]
     before = dataset.path("embeddings.parquet").read_bytes()
-    for cores, copies in ((5, 5), (3, 1)):
+    for cores, copies, few in ((5, 5, 1000), (3, 1, 1000), (2, 2, 0)):
         dataset.path("embeddings.parquet").unlink()
         monkeypatch.setattr(engine, "cores", lambda number=cores: number)
         monkeypatch.setattr(engine, "_PACKED_BYTES", copies * converted.stat().st_size)
+        monkeypatch.setattr(look, "_FEW", few)
         embed(dataset, options)
         assert dataset.path("embeddings.parquet").read_bytes() == before

@@ -18,7 +18,7 @@ from shroomcurate import backbone as backbone_module
 from shroomcurate.backbone import BACKBONES, build_head, empty_backbone, find_head, find_weights
 from shroomcurate.dataset import Dataset, file_hash, read_receipt, read_table
 from shroomcurate.embed import EmbedOptions, embed
-from shroomcurate.embed.engine import head_model, litert, open_engine
+from shroomcurate.embed.engine import head_model, litert_head, open_engine
 from shroomcurate.errors import WeightsMissing
 from shroomcurate.evidence import IMAGENET_COLUMNS, imagenet_evidence
 from shroomcurate.evidence.imagenet import CLASSES, KINDS
@@ -93,12 +93,12 @@ def test_no_class_of_imagenet_stands_in_two_kinds_or_twice_in_one() -> None:
 def test_the_kinds_of_any_probabilities_are_shares_of_one_whole(seed: int, sharpness: float) -> None:
     logits = np.random.default_rng(seed).normal(0, sharpness, CLASSES + 1)
     probabilities = np.exp(logits - logits.max())
-    probabilities = (probabilities / probabilities.sum()).astype(np.float32)
+    probabilities = (probabilities / probabilities.sum()).astype(np.float32)[None]
     found = imagenet_evidence(probabilities)
-    assert list(found) == [column.name for column in IMAGENET_COLUMNS]
-    assert all(0 <= value <= 1.0001 for value in found.values())
-    assert sum(found.values()) <= 1.001
-    assert found == imagenet_evidence(probabilities[1:]), "the background is no class of ImageNet"
+    assert found.shape == (1, len(IMAGENET_COLUMNS))
+    assert (found >= 0).all()
+    assert found.sum() <= 1.001
+    assert (found == imagenet_evidence(probabilities[:, 1:])).all(), "the background is no class of ImageNet"
 
 
 @pytest.mark.parametrize(
@@ -107,11 +107,12 @@ def test_the_kinds_of_any_probabilities_are_shares_of_one_whole(seed: int, sharp
 def test_a_class_counts_for_its_kind_with_and_without_a_background(kind: str, index: int) -> None:
     """Agaric, nematode, alp, ballplayer, web site."""
     for classes in (CLASSES, CLASSES + 1):
-        probabilities = np.zeros(classes, np.float32)
-        probabilities[index + classes - CLASSES] = 1
-        found = imagenet_evidence(probabilities)
-        assert found.pop(f"imagenet_{kind}") == 1
-        assert set(found.values()) == {0}
+        probabilities = np.zeros((2, classes), np.float32)
+        probabilities[1, index + classes - CLASSES] = 1
+        nothing, found = imagenet_evidence(probabilities)
+        assert not nothing.any()
+        expected = [column.name == f"imagenet_{kind}" for column in IMAGENET_COLUMNS]
+        assert found.tolist() == expected
 
 
 # -- where the head comes from -----------------------------------------------------------------------------------
@@ -192,14 +193,13 @@ def test_litert_on_the_vector_gives_what_the_whole_network_gives(network: tuple[
     expected = whole.predict(photos, verbose=0)
     assert expected.max() > 0.02
     assert np.abs(expected - expected.mean(axis=0)).max() > 0.01  # photos differ by far more than the tolerance
+    vectors = backbone_module.build_backbone(SMALL.name, folder / WEIGHTS).predict(photos, verbose=0)
     with open_engine(SMALL.name, folder / WEIGHTS, folder / HEAD, photos=6) as engine:
         assert engine.head is not None
-        for photo in photos:
-            vector = engine.each(Image.fromarray(photo.astype(np.uint8)).resize((256, 256), Image.Resampling.NEAREST))
-            assert vector.shape == (SMALL.features,)
-            assert engine.head(vector).shape == (CLASSES,)
-        vectors = backbone_module.build_backbone(SMALL.name, folder / WEIGHTS).predict(photos, verbose=0)
-        found = np.stack([engine.head(vector) for vector in vectors])
+        found = engine.head(vectors)
+        assert found.shape == (6, CLASSES)
+        for count in (1, 4, 6):  # a photo's numbers do not depend on those that are asked with it
+            assert (engine.head(vectors[:count]) == found[:count]).all()
     assert np.abs(found - expected).max() < 1e-4
 
 
@@ -209,9 +209,9 @@ def test_a_head_with_a_background_keeps_it(tmp_path: Path) -> None:
     whole.save_weights(tmp_path / "mobilenet_v3_small_imagenet_top1001.weights.h5")
     head = find_head(SMALL.name, hdf5(tmp_path / WEIGHTS))
     assert head is not None
-    probabilities = litert(head_model(SMALL.name, head))(np.ones(SMALL.features, np.float32))
-    assert probabilities.shape == (CLASSES + 1,)
-    assert probabilities.sum() == pytest.approx(1, abs=1e-4)
+    probabilities = litert_head(head_model(SMALL.name, head))(np.ones((3, SMALL.features), np.float32))
+    assert probabilities.shape == (3, CLASSES + 1)
+    assert probabilities.sum() == pytest.approx(3, abs=1e-4)
 
 
 # -- in the table ------------------------------------------------------------------------------------------------
@@ -238,9 +238,9 @@ def test_evidence_of_the_head_is_computed_when_the_head_appears(tmp_path: Path, 
     assert without.options | {"head": file_hash(folder / HEAD)} == receipt.options != without.options
     assert (read_vectors(dataset.path("embeddings.parquet")) == vectors).all()
     head = build_head(SMALL.name, folder / HEAD)
-    expected = [imagenet_evidence(each) for each in head.predict(vectors, verbose=0)]
-    for name, values in evidence_of(dataset).items():
-        assert values == pytest.approx([each[name] for each in expected], abs=2e-4)
+    expected = imagenet_evidence(head.predict(vectors, verbose=0))
+    for kind, values in enumerate(evidence_of(dataset).values()):
+        assert values == pytest.approx(expected[:, kind].tolist(), abs=2e-4)
     assert embed(dataset, options).computed == 0
 
 

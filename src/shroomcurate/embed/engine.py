@@ -30,6 +30,12 @@ SHORTER_SIDE = 256
 #: Photos that a GPU takes at a time.
 BATCH = 64
 
+#: Photos that are looked at together: with 64 a photo costs 2 % less, and a run ends less evenly.
+_BLOCK = 32
+
+#: The same of a large network, for each of its copies: they take a second, and somebody watches.
+_LARGE_BLOCK = 8
+
 #: Photos below which a GPU is not worth TensorFlow's start: the default network needs seconds for so many on two cores.
 _WORTH_A_GPU = 1000
 
@@ -57,8 +63,8 @@ class Engine(NamedTuple):
     where its weights are not there."""
     workers: int = 1
     """Processes that keep all cores busy."""
-    block: int = 16
-    """Photos at a time."""
+    block: int = 1
+    """Photos that are looked at together."""
 
 
 @contextmanager
@@ -75,8 +81,9 @@ def open_engine(name: str, weights: Path | None, head: Path | None, photos: int)
         From :func:`shroomcurate.backbone.find_head`; None where there is none.
     """
     workers = min(cores(), _MOST_WORKERS)
+    block = min(_BLOCK, max(1, photos // (4 * workers)))  # of a few photos no process shall get more than the others
     if weights is None:
-        yield Engine(name, workers=workers)
+        yield Engine(name, workers=workers, block=block)
         return
     classify = litert_head(head_model(name, head)) if head else None
     if photos >= _WORTH_A_GPU and has_gpu_device() and (on_gpu := _gpu(name, weights)) is not None:
@@ -85,11 +92,12 @@ def open_engine(name: str, weights: Path | None, head: Path | None, photos: int)
     model = litert_model(name, weights)
     interpreters, threads = share_cores(model.stat().st_size, cores())
     if threads == 1:
-        yield Engine(name, model, None, classify, workers)
+        yield Engine(name, model, None, classify, workers, block)
         return
     infer = litert(model, interpreters, threads)
     with ThreadPoolExecutor(interpreters) as pool:
-        yield Engine(name, None, lambda inputs: _stacked(pool.map(infer, inputs)), classify, workers)
+        block = min(block, interpreters * _LARGE_BLOCK)
+        yield Engine(name, None, lambda inputs: _stacked(pool.map(infer, inputs)), classify, workers, block)
 
 
 def _stacked(vectors: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -111,9 +111,10 @@ def _calm(steps: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def tile_means(values: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     """Return the mean of each tile of `side` pixels; the last of a row or column takes a rest of up to half a tile."""
+    import numpy as np
+
     rows, columns, pixels = _tiles(*values.shape[1:], side)
-    means: NDArray[np.float32] = rows @ values @ columns / pixels
-    return means
+    return np.divide(rows @ values @ columns, pixels, dtype=np.float32)
 
 
 @lru_cache(64)
@@ -133,7 +134,8 @@ def share(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return for each photo the share of its mask that is set, 0..1; `masks` has shape (photos, …)."""
     import numpy as np
 
-    return np.array([np.count_nonzero(mask) for mask in masks]) / masks[0].size
+    shares: NDArray[np.float64] = np.array([np.count_nonzero(mask) for mask in masks]) / masks[0].size
+    return shares
 
 
 def largest_patch(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -144,7 +146,8 @@ def largest_patch(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     sizes = np.bincount(labels.ravel())
     first = [1, *(last[:-1] + 1)]
     most = [sizes[start : end + 1].max(initial=0) for start, end in zip(first, last, strict=True)]
-    return np.array(most) / masks[0].size
+    shares: NDArray[np.float64] = np.array(most) / masks[0].size
+    return shares
 
 
 def patches_at_edge(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
