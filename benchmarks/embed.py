@@ -215,7 +215,8 @@ def _cpu() -> float:
 
     used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     living = (child.cpu_times() for child in psutil.Process().children())
-    return sum(each.ru_utime + each.ru_stime for each in used) + sum(each.user + each.system for each in living)
+    mine: float = sum(each.ru_utime + each.ru_stime for each in used)
+    return mine + sum(float(each.user + each.system) for each in living)
 
 
 # -- the comparison -----------------------------------------------------------------------------------------------

@@ -216,7 +216,7 @@ def test_threads_work_ahead_of_what_is_taken_but_not_without_limit() -> None:
 
 def test_an_error_ends_a_run_although_much_was_submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(photo: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-        time.sleep(0.2)
+        time.sleep(0.5)
         return classic_vector(photo)
 
     def stop(*_: object) -> None:
@@ -230,7 +230,7 @@ def test_an_error_ends_a_run_although_much_was_submitted(tmp_path: Path, monkeyp
         work.describe(
             Rows(list(files), CLASSIC_LENGTH), list(files), files, opened, tmp_path, Receipt("embed", {}), stop
         )
-    assert time.monotonic() - start < 5  # ten seconds of work were submitted
+    assert time.monotonic() - start < 20  # fifty seconds of work were submitted
     assert not [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]
 
 

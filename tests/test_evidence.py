@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from shroomcurate.evidence import PIXEL_COLUMNS, pixel_evidence
+from shroomcurate.evidence import PIXEL_COLUMNS, make_thumbnails, measure, pixel_evidence, shrink
 from shroomcurate.photos import read_photo
 
 NAMES = [column.name for column in PIXEL_COLUMNS]
@@ -113,6 +113,21 @@ class TestAnyPicture:
         before = photo.tobytes()
         assert pixel_evidence(photo) == pixel_evidence(photo.copy())
         assert photo.tobytes() == before
+
+    def test_photos_of_one_size_measured_together_have_the_numbers_that_each_has_alone(self) -> None:
+        photos = [
+            landscape(),
+            Image.new("RGB", (500, 375)),  # nothing of it is a patch
+            through_eyepiece(0.4),
+            bright_field(),
+            through_eyepiece(0.35, surround=250),
+            with_disc(textured(SOIL), 0.6, SKIN, at=(0.0, 0.5)),
+            with_disc(textured(SOIL), 0.25),
+        ]
+        alone = [list(pixel_evidence(photo).values()) for photo in photos]
+        for some in (slice(None), slice(None, None, -1), slice(1, 3)):
+            together = measure(make_thumbnails([shrink(photo) for photo in photos[some]]))
+            assert together.tolist() == alone[some]
 
     def test_a_number_has_three_decimals_and_no_minus_zero(self) -> None:
         for value in pixel_evidence(landscape()).values():
