@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Block = Sequence[tuple[str, Path]]
 
 #: Photos below which this process looks at all of them itself: starting others takes as long.
-_FEW = 200
+_FEW = 300
 
 #: Seconds for a block: a decoder that never ends is ended.
 _PATIENCE = 120.0
