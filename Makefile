@@ -18,7 +18,7 @@ check: .venv/installed
 install: .venv/installed
 
 # uv where it is there, pip where not. The lock names what is tested; the project itself is installed editable.
-.venv/installed: requirements.lock pyproject.toml
+.venv/installed: requirements.lock pyproject.toml hatch_build.py src/shroomcurate/catalogue/scan.c
 	@if command -v uv >/dev/null; then \
 		set -x; uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
 		uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock && \
@@ -36,4 +36,4 @@ lock:
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --no-header --no-annotate --quiet --upgrade -o requirements.lock
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist src/shroomcurate/catalogue/_scan.so

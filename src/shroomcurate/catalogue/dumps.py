@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from shroomcurate.catalogue.scan import library
 from shroomcurate.catalogue.sources import TableStream, named_damage
 from shroomcurate.errors import BadDump
 
@@ -67,6 +68,9 @@ _AHEAD = 16
 
 #: Bytes behind the rows, whatever they hold, so that a few can be taken from wherever a field starts.
 _SPARE = 40
+
+#: Bytes of the largest block: places in it are 32-bit integers.
+_LONGEST = (1 << 31) - 1
 _FETCH_AGAIN = "The file is damaged or was cut short. Fetch it again, then type the same command."
 
 _Result = TypeVar("_Result")
@@ -104,6 +108,13 @@ class Block:
         starts = self.ends[rows, place - 1] + 1 if place else self.row_starts[rows]
         return starts, self.ends[rows, place]
 
+    def column(self, name: str) -> tuple[np.ndarray, np.ndarray, int, int, int]:
+        """Return what the functions of ``scan.c`` want of a column: bytes, ends, rows, fields, place in the header."""
+        import numpy as np
+
+        content = np.frombuffer(self.content, np.uint8)
+        return content, self.ends, self.rows, len(self.header), self.header.index(name)
+
     @cached_property
     def row_starts(self) -> np.ndarray:
         """Where each row starts in ``content``."""
@@ -136,6 +147,8 @@ def read_blocks(table: TableStream, work: Callable[[Block], _Result]) -> Generat
         A needed column is missing, a row has another number of fields than the header, the last line is not whole,
         or the gzip stream is damaged or cut. The message names file, line, column and value.
     """
+    import numpy as np
+
     with named_damage(table.label):
         header, returns = _read_header(table)
         # What is read into memory used before needs no new pages of the system, which take longer than the reading.
@@ -159,7 +172,7 @@ def read_blocks(table: TableStream, work: Callable[[Block], _Result]) -> Generat
                     room.acquire()
                     if left.is_set():
                         return
-                    lines = content.count(b"\n", 0, size)
+                    lines = library().count_lines(np.frombuffer(content, np.uint8), size)
                     ahead.put(pool.submit(parse, content, size, line))
                     line += lines
             finally:
@@ -267,15 +280,13 @@ def _plain(content: bytearray, size: int, returns: bool) -> tuple[bytearray, int
 def _split(table: TableStream, header: tuple[str, ...], content: bytearray, size: int, first_line: int) -> Block:
     import numpy as np
 
-    characters = np.frombuffer(content, np.uint8, size)
-    # One comparison finds tabs, line feeds and the control characters before them, which hardly any field holds.
-    ends = np.flatnonzero(characters <= ord("\n"))
-    breaks = characters[ends]
-    if (breaks < ord("\t")).any():
-        ends, breaks = ends[breaks >= ord("\t")], breaks[breaks >= ord("\t")]
-    lines = int(np.count_nonzero(breaks == ord("\n")))
-    if len(ends) == lines * len(header) and (breaks[len(header) - 1 :: len(header)] == ord("\n")).all():
-        return Block(table.table, table.label, header, content, ends.reshape(lines, len(header)), first_line)
+    if size > _LONGEST:
+        raise BadDump(f"{table.label} has a line of more than {_LONGEST:,} bytes.", _FETCH_AGAIN)
+    characters = np.frombuffer(content, np.uint8)
+    lines = library().count_lines(characters, size)
+    ends = np.empty((lines, len(header)), np.int32)
+    if library().find_ends(characters, size, lines, len(header), ends):
+        return Block(table.table, table.label, header, content, ends, first_line)
     for number, row in enumerate(content[:size].split(b"\n")):
         found = row.count(b"\t") + 1
         if found != len(header):

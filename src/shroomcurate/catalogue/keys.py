@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
+
+from shroomcurate.catalogue.scan import library
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +52,7 @@ class KeySet:
         self._low = np.uint64(len(self._marks) - 1)
         self._marks[self._sorted & self._low] = True
         # With every key below the table's size, its mark is its own.
-        self._exact = not len(self._sorted) or self._sorted[-1] <= self._low
+        self._exact = not len(self._sorted) or bool(self._sorted[-1] <= self._low)
 
     def __len__(self) -> int:
         return len(self._sorted)
@@ -60,32 +61,10 @@ class KeySet:
         """Return which keys are in the set; negative ones never are."""
         import numpy as np
 
-        unsigned = keys.view(np.uint64)
-        found: np.ndarray = self._marks[unsigned & self._low]
-        if self._exact:
-            found &= unsigned <= self._low
-            return found
-        candidates = np.flatnonzero(found)
-        wanted = unsigned[candidates]
-        place = np.minimum(np.searchsorted(self._sorted, wanted), len(self._sorted) - 1)
-        found[candidates] = self._sorted[place] == wanted
+        unsigned, found = keys.view(np.uint64), np.empty(len(keys), bool)
+        marks, low, ordered = self._marks, int(self._low), self._sorted
+        library().keys_have(marks, low, ordered, len(ordered), self._exact, unsigned, len(keys), found)
         return found
-
-
-def _places(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the byte of each number in an array of bits, and the bit there."""
-    import numpy as np
-
-    return numbers >> 3, np.uint8(1) << (numbers & 7).astype(np.uint8)
-
-
-def _set(page: np.ndarray, places: np.ndarray, bits: np.ndarray) -> None:
-    """Set bits in the bytes of a page; of bytes that stand there more than once, all side by side."""
-    import numpy as np
-
-    first = _firsts(places)
-    if len(first):
-        page[places[first]] |= np.bitwise_or.reduceat(bits, first)
 
 
 class Marks:
@@ -99,22 +78,17 @@ class Marks:
         import numpy as np
 
         self._bits = np.zeros(_MARKS >> 3, np.uint8)
-        self._adding = threading.Lock()
 
     def add(self, keys: np.ndarray) -> None:
         """Add keys."""
-        import numpy as np
-
-        places, bits = _places(np.sort(keys.view(np.int64) & (_MARKS - 1)))
-        with self._adding:
-            _set(self._bits, places, bits)
+        library().marks_add(self._bits, _MARKS - 1, keys, len(keys))
 
     def has(self, keys: np.ndarray) -> np.ndarray:
         """Return which keys may be in the set."""
         import numpy as np
 
-        places, bits = _places(keys.view(np.int64) & (_MARKS - 1))
-        found: np.ndarray = self._bits[places] & bits != 0
+        found = np.empty(len(keys), bool)
+        library().marks_have(self._bits, _MARKS - 1, keys, len(keys), found)
         return found
 
 
@@ -128,16 +102,14 @@ class Bits:
         """Add ids, none negative; return those that were there already, or stand among them more than once."""
         import numpy as np
 
-        ordered = np.sort(ids)
-        again = [ordered[1:][ordered[1:] == ordered[:-1]]]
-        numbers = ordered >> _PAGE_BITS
-        starts = _firsts(numbers).tolist()
-        for start, end in zip(starts, [*starts[1:], len(ids)], strict=False):
-            page = self._page(int(numbers[start]))
-            places, bits = _places(ordered[start:end] & ((1 << _PAGE_BITS) - 1))
-            again.append(ordered[start:end][page[places] & bits != 0])
-            _set(page, places, bits)
-        return np.concatenate(again)
+        numbers = ids >> _PAGE_BITS
+        found, repeated = np.empty(len(ids), np.int64), 0
+        for number in distinct(numbers).tolist():
+            there = ids[numbers == number]
+            repeated += library().page_add(
+                self._page(number), 1 << _PAGE_BITS, there, len(there), found[repeated:]
+            )
+        return found[:repeated]
 
     def _page(self, number: int) -> np.ndarray:
         import numpy as np
@@ -162,7 +134,8 @@ class Bits:
         found = [np.empty(0, np.int64)]
         for number in sorted(self._pages.keys() & other._pages.keys()):
             both = self._pages[number] & other._pages[number]
-            places = np.flatnonzero(both)  # of bytes, nearly all of them zero
+            words = np.flatnonzero(both.view(np.uint64))  # nearly all of them zero
+            places = (words[:, None] * 8 + np.arange(8)).ravel()
             row, bit = np.nonzero(np.unpackbits(both[places, None], axis=1, bitorder="little"))
             found.append((number << _PAGE_BITS) + places[row] * 8 + bit)
         return np.concatenate(found)
