@@ -12,7 +12,7 @@ import ctypes
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -64,7 +64,7 @@ BLOCK_BYTES = 8 << 20
 _WORKERS = 2
 
 #: Blocks that are worked on while the caller does something else.
-_AHEAD = 16
+_AHEAD = 4
 
 #: Bytes behind the rows, whatever they hold, so that a few can be taken from wherever a field starts.
 _SPARE = 40
@@ -128,7 +128,9 @@ class Block:
         return bytes(self.content[start:end])
 
 
-def read_blocks(table: TableStream, work: Callable[[Block], _Result]) -> Generator[_Result, None, None]:
+def read_blocks(
+    table: TableStream, work: Callable[[Block], _Result], left: threading.Event | None = None
+) -> Generator[_Result, None, None]:
     """Split a table into blocks and yield what ``work`` makes of each, in file order.
 
     One thread reads and a few work, ahead of the caller; memory does not grow with the file. Who breaks off closes the
@@ -140,9 +142,13 @@ def read_blocks(table: TableStream, work: Callable[[Block], _Result]) -> Generat
         Read to its end.
     work
         Keeps nothing of a block's ``content``, which is written over by later rows.
+    left
+        Set by another thread when nobody wants more.
 
     Raises
     ------
+    CancelledError
+        ``left`` is set.
     BadDump
         A needed column is missing, a row has another number of fields than the header, the last line is not whole,
         or the gzip stream is damaged or cut. The message names file, line, column and value.
@@ -156,7 +162,7 @@ def read_blocks(table: TableStream, work: Callable[[Block], _Result]) -> Generat
         for _ in range(2 + _WORKERS):
             free.put(bytearray(BLOCK_BYTES + _SPARE))
         ahead: queue.SimpleQueue[Future[_Result] | None] = queue.SimpleQueue()
-        room, left = threading.Semaphore(_AHEAD), threading.Event()
+        room, over = threading.Semaphore(_AHEAD), threading.Event()
         pool = ThreadPoolExecutor(1 + _WORKERS, "read")
 
         def parse(content: bytearray, size: int, line: int) -> _Result:
@@ -170,7 +176,7 @@ def read_blocks(table: TableStream, work: Callable[[Block], _Result]) -> Generat
             try:
                 for content, size in _whole_lines(table, free):
                     room.acquire()
-                    if left.is_set():
+                    if over.is_set():
                         return
                     lines = library().count_lines(np.frombuffer(content, np.uint8), size)
                     ahead.put(pool.submit(parse, content, size, line))
@@ -180,22 +186,23 @@ def read_blocks(table: TableStream, work: Callable[[Block], _Result]) -> Generat
 
         try:
             reading = pool.submit(read)
-            while (result := _taken(ahead)) is not None:
+            while (result := _taken(ahead, left)) is not None:
                 room.release()
                 yield result.result()
             reading.result()
         finally:
             # Whoever leaves before the end, by ^C say, does not wait for a line that stalls.
-            left.set()
+            over.set()
             room.release()
             free.put(bytearray(_SPARE))
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _taken(ahead: queue.SimpleQueue[_Item]) -> _Item:
-    while True:
+def _taken(ahead: queue.SimpleQueue[_Item], left: threading.Event | None) -> _Item:
+    while not (left and left.is_set()):
         with suppress(queue.Empty):
             return ahead.get(timeout=0.5)  # ^C is not heard in an endless wait
+    raise CancelledError
 
 
 def read_whole(table: TableStream) -> Block:

@@ -106,9 +106,7 @@ class Bits:
         found, repeated = np.empty(len(ids), np.int64), 0
         for number in distinct(numbers).tolist():
             there = ids[numbers == number]
-            repeated += library().page_add(
-                self._page(number), 1 << _PAGE_BITS, there, len(there), found[repeated:]
-            )
+            repeated += library().page_add(self._page(number), 1 << _PAGE_BITS, there, len(there), found[repeated:])
         return found[:repeated]
 
     def _page(self, number: int) -> np.ndarray:

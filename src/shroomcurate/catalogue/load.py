@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import chain, islice
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shroomcurate.catalogue import ledger
-from shroomcurate.catalogue.dumps import TABLES, Block, keep_freed_memory, read_blocks, read_whole
+from shroomcurate.catalogue.dumps import TABLES, keep_freed_memory
 from shroomcurate.catalogue.kept import COPY_HEAD, COPY_TAIL
-from shroomcurate.catalogue.keys import Bits, KeySet, Marks, distinct
+from shroomcurate.catalogue.keys import Bits
 from shroomcurate.catalogue.ledger import FileReport, LoadReport, TableReport
 from shroomcurate.catalogue.note import write_note
-from shroomcurate.catalogue.roots import Taxa, choose_taxa
 from shroomcurate.catalogue.server import INCOMING, connect, run_file, sql_file
-from shroomcurate.catalogue.sift import Sifted, sift_observations, sift_observers, sift_photos, sift_taxa
-from shroomcurate.catalogue.sources import Dump, TableStream, find_dump, open_tables
+from shroomcurate.catalogue.sieve import Part, Sieve, running_ahead
+from shroomcurate.catalogue.sift import Sifted
+from shroomcurate.catalogue.sources import Dump, TableStream, find_dump
 from shroomcurate.catalogue.space import refuse_without_room
 from shroomcurate.errors import BadOption, NothingMatches
 from shroomcurate.home import home
@@ -99,8 +98,11 @@ def load_csvs(options: LoadOptions, database_url: str | None = None, progress: P
     DatabaseUnreachable, DiskFull
         The server's side of it.
     """
+    keep_freed_memory()
     dump = find_dump(options.sources, force=options.force)
-    with connect(database_url, "load-csvs") as engine:
+    sieve = Sieve(options.asked, options.quality)
+    # The server is reached while the first rows are sifted.
+    with running_ahead(sieve, dump) as parts, connect(database_url, "load-csvs") as engine:
         with engine.begin() as connection:
             ledger.make(connection)
         with engine.begin() as connection:
@@ -112,30 +114,20 @@ def load_csvs(options: LoadOptions, database_url: str | None = None, progress: P
             connection.exec_driver_sql(f"DROP SCHEMA IF EXISTS {INCOMING} CASCADE; CREATE SCHEMA {INCOMING}")
             connection.exec_driver_sql(f"SET LOCAL search_path = {INCOMING};" + _IN_BULK)
             run_file(connection, "schema/tables.sql")
-            keep_freed_memory()
             filling = _Filling(connection, options, progress, None if database_url else home())
-            with filling.readers:
-                for table in open_tables(dump):
-                    filling.take(table)
-            report = filling.report(dump)
+            filling.fill(sieve, parts)
+            report = filling.report(dump, sieve.taxa.roots)
             if not options.force:
                 ledger.refuse_half_a_dump(connection, report)
             if options.diff and last and last.scope == report.scope:
-                report.changes = filling.changes()
+                report.changes = filling.changes(sieve.other_photos)
             ledger.swap(connection, report)
     write_note(database_url, report)
     return report
 
 
 class _Filling:
-    """Streams one table after the other into the incoming schema; what one table says decides about the next."""
-
-    _taxa: Taxa
-    _seen: Marks | None
-    _observations: KeySet | None
-    _observers: KeySet | None
-    readers: ExitStack
-    """Ends the threads that read: whoever keeps an error keeps what it passed through, and Python waits for threads."""
+    """Writes the kept rows into the incoming schema and keeps the books."""
 
     def __init__(self, connection: Connection, options: LoadOptions, progress: Progress, folder: Path | None) -> None:
         self._reports = {table: TableReport() for table in TABLES}
@@ -144,20 +136,31 @@ class _Filling:
         self._options = options
         self._progress = progress
         self._folder = folder
-        self._everything = options.all_taxa and options.quality == "any"
-        self._kept_photos, self._other_photos = Bits(), Bits()
-        self.readers = ExitStack()
 
-    def take(self, table: TableStream) -> None:
-        """Load one table; they come in the order of ``NEEDS``."""
-        {
-            "taxa": self._take_taxa,
-            "observations": self._take_observations,
-            "photos": self._take_photos,
-            "observers": self._take_observers,
-        }[table.table](table)
+    def fill(self, sieve: Sieve, parts: Iterator[Part]) -> None:
+        """Write the rows of all tables as they come; the server works on a table while the next one is read."""
+        for name, of_table in groupby(parts, key=lambda part: part[0].table):
+            with self._copy(name) as keep:
+                for table, sifted in of_table:
+                    if sifted is None:
+                        # A bundle goes on behind the table.
+                        self._progress(table.packed.bytes, Bytes(table.packed.bytes), f"read {name}")
+                        continue
+                    if name == "observations" and not self._reports[name].read:
+                        self._refuse_without_room(table, sifted)
+                    keep(sifted)
+                    self._progress(table.packed.taken, Bytes(table.packed.bytes), f"read {name}")
+            if name in ("taxa", "observations"):
+                run_file(self._connection, f"schema/after_{name}.sql")
+            if name == "photos":
+                self._copy_ids("photos_repeated", sieve.repeated)
+                self._copy_ids("photos_elsewhere", sieve.elsewhere)
 
-    def report(self, dump: Dump) -> LoadReport:
+    def _refuse_without_room(self, table: TableStream, first: Sifted) -> None:
+        if self._folder:
+            refuse_without_room(self._folder, max(first.kept.rows, first.kept.rows * table.bytes / first.bytes))
+
+    def report(self, dump: Dump, roots: list[int] | None) -> LoadReport:
         """Return the report, after the indexes have been made.
 
         Raises
@@ -177,7 +180,7 @@ class _Filling:
         facts = self._connection.exec_driver_sql(sql_file("check/facts.sql").read_text(encoding="utf-8"))
         return ledger.new_report(
             source=shlex.join(options.sources),
-            taxa=self._taxa.roots,
+            taxa=roots,
             quality=options.quality,
             asked=options.asked,
             files=[FileReport(file.place, file.bytes, file.stamp, file.sha256) for file in dump.files],
@@ -185,83 +188,28 @@ class _Filling:
             facts={name: int(value) for name, value in facts.mappings().one().items()},
         )
 
-    def changes(self) -> dict[str, int]:
+    def changes(self, other_photos: Bits) -> dict[str, int]:
         """Fill the table of changes against the catalogue in use; return kind of change -> rows."""
         run_file(self._connection, "check/changes.sql")
         run = self._connection.exec_driver_sql
         gone = [row.photo_id for row in run("SELECT photo_id FROM changes WHERE change = 'photo_gone'")]
-        still = self._other_photos.has(gone)
+        still = other_photos.has(gone)
         run("UPDATE changes SET change = 'photo_not_kept' WHERE change = 'photo_gone' AND photo_id = ANY(%s)", (still,))
         return {
             row.change: row.rows for row in run("SELECT change, count(*) AS rows FROM changes GROUP BY 1 ORDER BY 1")
         }
-
-    def _take_taxa(self, table: TableStream) -> None:
-        whole = read_whole(table)
-        self._taxa = choose_taxa(whole, self._options.asked)
-        with self._copy(table) as keep:
-            keep(sift_taxa(whole, self._taxa))
-
-    def _take_observations(self, table: TableStream) -> None:
-        import numpy as np
-
-        self._seen = None if self._everything else Marks()
-        keys: list[np.ndarray] = []
-        work = partial(sift_observations, taxa=self._taxa, quality=self._options.quality, seen=self._seen)
-        for number, sifted in enumerate(self._sifted(table, work, meanwhile="after_taxa")):
-            if number == 0 and self._folder:
-                first = sifted.kept.rows
-                refuse_without_room(self._folder, max(first, first * table.bytes / sifted.bytes))
-            if sifted.keys is not None:
-                keys.append(sifted.keys)
-        self._observations = None if self._everything else KeySet(np.concatenate([np.empty(0, np.uint64), *keys]))
-
-    def _take_photos(self, table: TableStream) -> None:
-        import numpy as np
-
-        observers = [np.empty(0, np.int64)]
-        work = partial(sift_photos, observations=self._observations, seen=self._seen)
-        repeated = [np.empty(0, np.int64)]
-        for sifted in self._sifted(table, work, meanwhile="after_observations"):
-            repeated.append(self._kept_photos.add(sifted.photos))
-            self._other_photos.add(sifted.other_photos)
-            if not self._everything:
-                observers.append(sifted.observers)
-        self._copy_ids("photos_repeated", distinct(np.concatenate(repeated)))
-        self._copy_ids("photos_elsewhere", self._kept_photos.common(self._other_photos))
-        self._observers = None if self._everything else KeySet(np.concatenate(observers))
 
     def _copy_ids(self, table: str, ids: np.ndarray) -> None:
         with self._driver.cursor().copy(f"COPY {INCOMING}.{table} FROM STDIN WITH (FREEZE)") as copy:
             for photo_id in ids.tolist():
                 copy.write_row((photo_id,))
 
-    def _take_observers(self, table: TableStream) -> None:
-        for _ in self._sifted(table, partial(sift_observers, wanted=self._observers)):
-            pass
-
-    def _sifted(
-        self, table: TableStream, work: Callable[[Block], Sifted], *, meanwhile: str | None = None
-    ) -> Iterator[Sifted]:
-        """Write the kept rows of a table; the server runs a file of SQL while the first blocks are read."""
-        blocks = self.readers.enter_context(closing(read_blocks(table, work)))
-        first = list(islice(blocks, 1))
-        if meanwhile:
-            run_file(self._connection, f"schema/{meanwhile}.sql")
-        with self._copy(table) as keep:
-            for sifted in chain(first, blocks):
-                keep(sifted)
-                yield sifted
-                self._progress(table.packed.taken, Bytes(table.packed.bytes), f"read {table.table}")
-        # A bundle goes on behind the table.
-        self._progress(table.packed.bytes, Bytes(table.packed.bytes), f"read {table.table}")
-
     @contextmanager
-    def _copy(self, table: TableStream) -> Iterator[Callable[[Sifted], None]]:
+    def _copy(self, table: str) -> Iterator[Callable[[Sifted], None]]:
         """Give a function that writes the kept rows of a block and keeps the books."""
-        report = self._reports[table.table]
-        columns = ", ".join(f'"{name}"' for name in TABLES[table.table])
-        command = f"COPY {INCOMING}.{table.table} ({columns}) FROM STDIN WITH (FORMAT binary, FREEZE)"
+        report = self._reports[table]
+        columns = ", ".join(f'"{name}"' for name in TABLES[table])
+        command = f"COPY {INCOMING}.{table} ({columns}) FROM STDIN WITH (FORMAT binary, FREEZE)"
 
         def keep(sifted: Sifted) -> None:
             copy.write(sifted.kept.copy_rows)

@@ -1,4 +1,4 @@
-"""The loops over every byte and every row of the dump, in C: ``scan.c``, which is compiled when the package is installed.
+"""The loops over every byte and every row of the dump: ``scan.c``, which is compiled when the package is installed.
 
 NumPy needs a pass over memory for each step of such a loop, several times as long in all. While one of these functions
 runs, so do other threads.
