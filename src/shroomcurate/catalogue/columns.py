@@ -9,6 +9,8 @@ from shroomcurate.catalogue.scan import library
 from shroomcurate.errors import BadDump
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
 
@@ -67,6 +69,23 @@ def uuid_keys(block: Block, name: str) -> np.ndarray:
     if wrong >= 0:
         raise bad_value(block, name, wrong)
     return keys
+
+
+def below(block: Block, name: str, roots: Sequence[int]) -> np.ndarray:
+    """Return which rows have one of the ids on their path, in a column of ids from the root, joined with ``/``.
+
+    Raises
+    ------
+    BadDump
+        A path is none; names line, column and value.
+    """
+    import numpy as np
+
+    found = np.empty(block.rows, bool)
+    wrong = library().paths_through(*block.column(name), np.array(roots, np.int64), len(roots), found)
+    if wrong >= 0:
+        raise bad_value(block, name, wrong)
+    return found
 
 
 def bad_value(block: Block, name: str, row: int) -> BadDump:

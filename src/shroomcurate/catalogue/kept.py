@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from shroomcurate.catalogue.columns import bad_value, pieces
 from shroomcurate.catalogue.dumps import TABLES, Block
+from shroomcurate.catalogue.scan import library
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,11 +84,10 @@ def cut(block: Block, rows: np.ndarray) -> bytes:
     """Return some rows as they stand in the file; in order, none twice."""
     import numpy as np
 
-    # Rows that follow each other are cut out as one piece.
-    breaks = np.flatnonzero(np.diff(rows) != 1)
-    starts = block.row_starts[rows[np.concatenate([[0], breaks + 1])[: len(rows)]]]
-    ends = block.ends[rows[np.concatenate([breaks, [-1]])[: len(rows)]], -1] + 1
-    return b"".join([block.content[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)])
+    text = np.empty(int((block.ends[rows, -1] + 1 - block.row_starts[rows]).sum()), np.uint8)
+    content = np.frombuffer(block.content, np.uint8)
+    library().copy_rows(content, block.ends, len(rows), len(block.header), rows, text)
+    return text.tobytes()
 
 
 def _readable(block: Block, rows: np.ndarray, text: bytes) -> tuple[bytes, int, str]:
@@ -171,7 +171,7 @@ def _is_odd_column(kind: str, values: pa.ChunkedArray) -> bool:
     import pyarrow.compute as pc
 
     if kind == "ancestry":
-        return not _all(_are_paths(values))
+        return not _all(pc.match_substring_regex(values, f"^({_SHAPE[kind].decode()})$"))
     if kind == "number":
         return not _all(pc.is_finite(values))
     # Arrow takes the year 0, which neither Python nor PostgreSQL knows.
@@ -254,12 +254,6 @@ def parsed(header: Sequence[str], text: bytes, types: dict[str, pa.DataType]) ->
     return table.rename_columns(list(types))
 
 
-def _are_paths(ancestry: pa.ChunkedArray) -> pa.ChunkedArray:
-    import pyarrow.compute as pc
-
-    return pc.match_substring_regex(ancestry, f"^({_SHAPE['ancestry'].decode()})$")
-
-
 def _all(values: pa.ChunkedArray) -> bool:
     import pyarrow.compute as pc
 
@@ -287,18 +281,3 @@ def _is(kind: str, value: bytes) -> bool:
         return kind != "date" or bool(datetime.date.fromisoformat(value.decode()))
     except ValueError:
         return False
-
-
-def refuse_odd_ancestry(block: Block, ancestry: pa.ChunkedArray) -> None:
-    """Refuse a path of ids that is none, also in rows that are not kept: it decides which are.
-
-    Raises
-    ------
-    BadDump
-        Names the first.
-    """
-    import pyarrow.compute as pc
-
-    well = _are_paths(ancestry)
-    if not _all(well):
-        raise bad_value(block, "ancestry", pc.index(well, False).as_py())

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shroomcurate.catalogue import columns
 from shroomcurate.catalogue.columns import integers
 from shroomcurate.catalogue.dumps import Block
-from shroomcurate.catalogue.kept import cut, parsed, refuse_odd_ancestry
 from shroomcurate.catalogue.keys import KeySet
 from shroomcurate.errors import BadDump, NothingMatches
 
@@ -50,8 +50,6 @@ def choose_taxa(whole: Block, wanted: Sequence[str] | None) -> Taxa:
         A wanted taxon is not there, or several have its name.
     """
     import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     ids = integers(whole, "taxon_id", required=True)
     _refuse_repeated(whole, ids)
@@ -59,14 +57,7 @@ def choose_taxa(whole: Block, wanted: Sequence[str] | None) -> Taxa:
     if wanted is None:
         return Taxa(None, known, known, np.ones(whole.rows, bool))
     roots = sorted({_root(whole, ids, name) for name in wanted})
-    # Arrow would end a row at a carriage return.
-    text = cut(whole, np.arange(whole.rows)).replace(b"\r", b" ")
-    ancestry = parsed(whole.header, text, {"ancestry": pa.binary()})["ancestry"]
-    refuse_odd_ancestry(whole, ancestry)
-    # Whole ids: 47169 is not in 471690.
-    within = pc.match_substring_regex(ancestry, f"(^|/)({'|'.join(map(str, roots))})(/|$)")
-    below = np.isin(ids, roots)
-    below[np.from_dlpack(pc.indices_nonzero(within))] = True  # to_numpy would load pandas
+    below = np.isin(ids, roots) | columns.below(whole, "ancestry", roots)
     above = {taxon_id for root in roots for taxon_id in _ancestors(whole, ids, root)}
     return Taxa(roots, known, KeySet(ids[below]), below | np.isin(ids, sorted(above)))
 

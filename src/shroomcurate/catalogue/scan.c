@@ -174,3 +174,41 @@ int64_t page_add(uint8_t *page, int64_t bits, const int64_t *ids, int64_t count,
     }
     return repeated;
 }
+
+/* Copy rows to one place, each with its line feed. */
+void copy_rows(const uint8_t *content, const int32_t *ends, int64_t count, int64_t fields, const int64_t *rows,
+               uint8_t *to)
+{
+    for (int64_t i = 0; i < count; i++) {
+        int32_t start = start_of(ends, rows[i] * fields), end = ends[(rows[i] + 1) * fields - 1] + 1;
+        memcpy(to, content + start, (size_t)(end - start));
+        to += end - start;
+    }
+}
+
+/* Which rows hold one of some ids in a column of paths, ids joined with '/'. Returns the first row that holds no path
+ * of numbers of at most 18 digits; -1 where all do. */
+int64_t paths_through(const uint8_t *content, const int32_t *ends, int64_t rows, int64_t fields, int64_t column,
+                      const int64_t *ids, int64_t count, uint8_t *through)
+{
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t k = row * fields + column, value = 0, digits = 0, zeros = 0;
+        through[row] = 0;
+        for (int32_t at = start_of(ends, k); at <= ends[k]; at++) {
+            unsigned digit = (unsigned)content[at] - '0';
+            if (at < ends[k] && digit <= 9) {
+                zeros += !digit && !digits; /* 047169 is no id */
+                value = value * 10 + digit;
+                if (++digits > 18)
+                    return row;
+            } else if (at == ends[k] || content[at] == '/') {
+                for (int64_t i = 0; i < count && digits && !zeros; i++)
+                    through[row] |= value == ids[i];
+                value = digits = zeros = 0;
+            } else {
+                return row;
+            }
+        }
+    }
+    return -1;
+}

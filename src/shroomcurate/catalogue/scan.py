@@ -41,6 +41,8 @@ def library() -> ctypes.CDLL:
         "marks_add": [content, bits, keys, number],
         "marks_have": [content, bits, keys, number, found],
         "keys_have": [found, bits, keys, number, number, keys, number, found],
+        "copy_rows": [content, ends, number, number, ids, content],
+        "paths_through": [*column, ids, number, found],
         "page_add": [content, number, ids, number, ids],
     }
     for name, types in arguments.items():
