@@ -15,8 +15,6 @@ from shroomcurate.transport import Answer, Patience
 if TYPE_CHECKING:
     import asyncio
 
-    import httpx
-
 #: Bytes of a photo by size, before any has come. Medium: mean of 2,700 photos; the smaller ones the same photos made
 #: smaller; the larger ones by their pixels, at the fewer bytes a pixel that larger JPEGs need.
 TYPICAL_BYTES = {
@@ -39,7 +37,7 @@ class Server:
         How the last request ended for which no connection stood.
     """
 
-    client: httpx.AsyncBaseTransport
+    client: transport.Direct | transport.Proxied
 
     def __init__(self, options: DownloadOptions) -> None:
         self.options = options
@@ -51,7 +49,7 @@ class Server:
         self.waiting: deque[asyncio.Future[None]] = deque()
 
     async def __aenter__(self) -> Server:
-        self.client = transport.open_transport(self.options.base_url, self.options.concurrency)
+        self.client = transport.open_transport(self.options.base_url, self.options.concurrency, self.patience)
         return self
 
     async def __aexit__(self, *_: object) -> None:
