@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import io
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -59,18 +63,44 @@ def test_a_process_that_cannot_be_started_ends_the_run(selected: Selected, monke
         download(selected([A], wanted=3), DownloadOptions(server.url))
 
 
+def settled(root: Path, job: Job, before: Callable[[Hand], object] = lambda _: None) -> Record:
+    """How a photo ends that a process of its own judges."""
+
+    async def settle() -> Record:
+        ours = Hand(root, "medium")
+        try:
+            await ours.start()
+            before(ours)
+            [end] = await ours.settle([job])
+        finally:
+            ours.dismiss()
+        assert isinstance(end, Record)
+        return end
+
+    return asyncio.run(settle())
+
+
 def test_a_photo_is_not_to_blame_for_a_process_that_was_killed_before_it(tmp_path: Path) -> None:
-    photo = Photo(1001, A, "wanted", "jpg")
-    job = Job(photo, photo_bytes(1001), Record(1001, "ok", 200, attempts=1), None)
-    ours = Hand(tmp_path, "medium")
-    try:
+    def kill(ours: Hand) -> None:
         ours.process.kill()
         ours.process.wait()
-        [end] = ours.settle([job])
-    finally:
-        ours.close()
-    assert isinstance(end, Record)
-    assert end.status == "ok"
+
+    photo = Photo(1001, A, "wanted", "jpg")
+    job = Job(photo, photo_bytes(1001), Record(1001, "ok", 200, attempts=1), None)
+    assert settled(tmp_path, job, kill).status == "ok"
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_a_batch_arrives_whole_or_not_at_all(part: int) -> None:
+    photos = [Photo(photo_id, A, "wanted", "jpg") for photo_id in (1001, 1002, 1003)]
+    contents = (photo_bytes(1001), None, b"")
+    jobs = [
+        Job(each, content, Record(each.photo_id, "ok"), None) for each, content in zip(photos, contents, strict=True)
+    ]
+    sent = b"".join(hand.packed(jobs))
+    assert hand.unpacked(io.BytesIO(sent)) == jobs
+    with pytest.raises((EOFError, pickle.UnpicklingError)):
+        hand.unpacked(io.BytesIO(sent[: (len(sent) - 1, len(sent) // 2, 10)[part]]))
 
 
 def test_an_interrupt_does_not_wait_for_a_process_that_hangs(selected: Selected) -> None:
@@ -90,17 +120,14 @@ def test_an_interrupt_does_not_wait_for_a_process_that_hangs(selected: Selected)
             assert process.wait(timeout=20) == 130
         finally:
             for each in hands:
-                os.kill(each, signal.SIGCONT)
+                with contextlib.suppress(ProcessLookupError):  # as it should be: they were ended
+                    os.kill(each, signal.SIGCONT)
         time.sleep(0.5)
         download(dataset, DownloadOptions(server.url))
     assert statuses(dataset) == ["ok"] * 200
 
 
 def test_a_file_that_vanished_meanwhile_is_no_photo_and_no_failure(tmp_path: Path) -> None:
-    ours = Hand(tmp_path, "medium")
-    try:
-        [end] = ours.settle([Job(Photo(1001, A, "wanted", "jpg"), None, Record(1001, "ok"), f"images/{A}/1001.jpg")])
-    finally:
-        ours.close()
-    assert isinstance(end, Record)
+    job = Job(Photo(1001, A, "wanted", "jpg"), None, Record(1001, "ok"), f"images/{A}/1001.jpg")
+    end = settled(tmp_path, job)
     assert (end.status, end.error) == ("corrupt", "empty file")

@@ -44,9 +44,8 @@ class Fetch:
             self.ask(ranks)
         self.show(always=True)
         if not self.crew.queue.empty():
-            async with self.server:
-                with self.store:
-                    await self.crew.run()
+            async with self.store, self.server:
+                await self.crew.run()
         self.show(always=True)
 
     def ask(self, ranks: Ranks) -> None:

@@ -7,7 +7,6 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from shroomcurate.dataset import Dataset
 from shroomcurate.download.manifest import Photo, Record, identity
@@ -18,6 +17,7 @@ from shroomcurate.tree import PARTIAL, REASONS, class_files
 
 UNSELECTED = "unselected"
 WITHDRAWN = "withdrawn"
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC  # how a file that is to be written is opened
 
 
 def sweep_partials(dataset: Dataset, process: int | None = None) -> None:
@@ -106,37 +106,40 @@ class Unplaced:
     """
 
     def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-        self.files: list[tuple[BinaryIO, Path, Path]] = []
+        self.root = f"{dataset.root}"  # paths as text: as Path objects they take as long as what is done with them
+        # A name of this process's own: if it outlives a killed run for a moment, it does not write into the next run's.
+        self.end = f".{os.getpid()}{PARTIAL}"
+        self.files: list[tuple[str, str]] = []
 
     def __enter__(self) -> Unplaced:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for handle, partial, _ in self.files:
+        for partial, _ in self.files:
             with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # it tries once more to write what found no room
-                handle.close()
+                Path(partial).unlink()
 
     def write(self, place: str, content: bytes) -> None:
         """Write a photo that shall stand at ``place``. Raises DiskFull."""
-        target = self.dataset.root / place
-        # A name of this process's own: if it outlives a killed run for a moment, it does not write into the next run's.
-        partial = target.with_name(f"{target.name}.{os.getpid()}{PARTIAL}")
+        target = f"{self.root}/{place}"
+        partial = target + self.end
         with disk_full_named(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            handle = partial.open("wb")
-            self.files.append((handle, partial, target))
-            handle.write(content)
-            handle.flush()
+            try:
+                file = os.open(partial, _NEW)
+            except (FileNotFoundError, NotADirectoryError):  # the first of its class
+                Path(target).parent.mkdir(parents=True, exist_ok=True)
+                file = os.open(partial, _NEW)
+            self.files.append((partial, target))
+            try:
+                while content:
+                    content = content[os.write(file, content) :]
+            finally:
+                os.close(file)
 
     def put_in_place(self) -> None:
         """Give each its own name."""
         while self.files:
-            handle, partial, target = self.files[-1]
-            handle.close()
-            partial.replace(target)
+            os.replace(*self.files[-1])  # noqa: PTH105 (paths as text, see above)
             self.files.pop()
 
 

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
-import time
 from collections.abc import Sequence
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from shroomcurate.dataset import Dataset
@@ -28,39 +25,33 @@ _HANDS = 4  # processes at most: one event loop brings no more than they can jud
 
 
 class Store:
-    """Judges photos and puts the whole ones in their places. Use it in an event loop, as a context."""
+    """Judges photos and puts the whole ones in their places. Use it as an asynchronous context."""
+
+    jobs: asyncio.Queue[tuple[Job, asyncio.Future[Record]] | None]
 
     def __init__(self, dataset: Dataset, size: str, known: Known) -> None:
         self.dataset = dataset
         self.size = size
         self.known = known
         self.at_hand = 0  # photos that came and are not judged yet
-        self.jobs: SimpleQueue[tuple[Job, asyncio.Future[Record]] | None] = SimpleQueue()
-        self.threads = [
-            threading.Thread(target=self._toil, name="photos", daemon=True)
-            for _ in range(min(_HANDS, 1 + (os.cpu_count() or 1)))
-        ]
 
-    def __enter__(self) -> Store:
+    async def __aenter__(self) -> Store:
         import asyncio
 
-        self.loop = asyncio.get_running_loop()
-        for thread in self.threads:
-            thread.start()
+        self.jobs = asyncio.Queue()
+        self.toil = [asyncio.create_task(self._toil()) for _ in range(min(_HANDS, 1 + (os.cpu_count() or 1)))]
         return self
 
-    def __exit__(self, *error: object) -> None:
+    async def __aexit__(self, *error: object) -> None:
         """Finish what has been handed over: a second's work, and what came shall not come again."""
-        for _ in self.threads:
-            self.jobs.put(None)
-        until = time.monotonic() + _LAST_WAIT
-        for thread in self.threads:
-            thread.join(max(0.0, until - time.monotonic()))
-        with contextlib.suppress(Empty):
-            while any(thread.is_alive() for thread in self.threads):
-                self.jobs.get_nowait()
-        for _ in self.threads:
-            self.jobs.put(None)
+        import asyncio
+
+        for _ in self.toil:
+            self.jobs.put_nowait(None)
+        _, late = await asyncio.wait(self.toil, timeout=_LAST_WAIT)
+        for each in late:
+            each.cancel()
+        await asyncio.gather(*self.toil, return_exceptions=True)
 
     async def keep(self, photo: Photo, content: bytes | None, came: Record) -> Record:
         """Return the record of a photo that came or, without its content, that lay there; a whole one is in place.
@@ -70,45 +61,43 @@ class Store:
         DiskFull
             No room.
         """
-        settled: asyncio.Future[Record] = self.loop.create_future()
-        self.jobs.put((Job(photo, content, came, self.known.places.get(photo.photo_id)), settled))
+        import asyncio
+
+        settled: asyncio.Future[Record] = asyncio.get_running_loop().create_future()
+        self.jobs.put_nowait((Job(photo, content, came, self.known.places.get(photo.photo_id)), settled))
         self.at_hand += 1
         try:
             return await settled
         finally:
             self.at_hand -= 1
 
-    def _toil(self) -> None:
+    async def _toil(self) -> None:
         """Hand batches over to one process, until there are no more."""
-        hand = None
-        with contextlib.suppress(OSError):  # tried again, and told, where a photo waits for it
-            hand = Hand(self.dataset.root, self.size)
+        hand = Hand(self.dataset.root, self.size)
         try:
-            while (job := self.jobs.get()) is not None:
+            with contextlib.suppress(OSError):  # tried again, and told, where a photo waits for it
+                await hand.start()
+            while (job := await self.jobs.get()) is not None:
                 batch = [job]
-                with contextlib.suppress(Empty):
-                    while len(batch) < _BATCH:
-                        if (job := self.jobs.get_nowait()) is None:
-                            self.jobs.put(None)  # for another thread, and again for this one
-                            break
-                        batch.append(job)
-                ends: Sequence[Record | BaseException]
+                while len(batch) < _BATCH and not self.jobs.empty():
+                    if (job := self.jobs.get_nowait()) is None:
+                        self.jobs.put_nowait(None)  # for another one, and again for this one
+                        break
+                    batch.append(job)
+                ends: Sequence[Record | Exception]
                 try:
-                    hand = hand or Hand(self.dataset.root, self.size)
-                    ends = hand.settle([job for job, _ in batch])
+                    ends = await hand.settle([job for job, _ in batch])
                     for (settled, _), end in zip(batch, ends, strict=True):
                         self._note(settled, end)
-                except BaseException as error:  # noqa: BLE001  # raised again where the photos are waited for
+                except Exception as error:  # noqa: BLE001  # raised again where the photos are waited for
                     ends = [error] * len(batch)
-                with contextlib.suppress(RuntimeError):  # the loop was ended meanwhile
-                    self.loop.call_soon_threadsafe(_tell, [settled for _, settled in batch], ends)
+                _tell([settled for _, settled in batch], ends)
         finally:
-            if hand is not None:
-                hand.dismiss()
+            hand.dismiss()
 
-    def _note(self, job: Job, end: Record | BaseException) -> None:
+    def _note(self, job: Job, end: Record | Exception) -> None:
         """Know a whole photo from now on, also when nobody waits for it any more."""
-        if isinstance(end, BaseException) or end.status != "ok":
+        if isinstance(end, Exception) or end.status != "ok":
             return
         photo_id = job.photo.photo_id
         self.known.records[photo_id] = end
@@ -116,11 +105,11 @@ class Store:
             self.known.places[photo_id] = home(job.photo, end, job.place)
 
 
-def _tell(waiting: Sequence[asyncio.Future[Record]], ends: Sequence[Record | BaseException]) -> None:
+def _tell(waiting: Sequence[asyncio.Future[Record]], ends: Sequence[Record | Exception]) -> None:
     for settled, end in zip(waiting, ends, strict=True):
         if settled.cancelled():
             continue
-        if isinstance(end, BaseException):
+        if isinstance(end, Exception):
             settled.set_exception(end)
         else:
             settled.set_result(end)
