@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from shroomcurate import backbone as backbone_module
-from shroomcurate.backbone import BACKBONES, Backbone, build_backbone, empty_backbone, find_weights
+from shroomcurate.architectures import BACKBONES, Backbone
+from shroomcurate.backbone import build_backbone, empty_backbone, find_weights
 from shroomcurate.errors import WeightsMissing
 
 SMALL = BACKBONES["mobilenet_v3_small"]

@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from shroomcurate import doctor as package
-from shroomcurate.backbone import BACKBONES
+from shroomcurate.architectures import BACKBONES
 from shroomcurate.cli import app
 from shroomcurate.dataset import Dataset
 from shroomcurate.doctor import STATES, Check, doctor, gpu, limits, machine

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from shroomcurate.backbone import BACKBONES, build_backbone, empty_backbone, find_weights
+from shroomcurate.architectures import BACKBONES
+from shroomcurate.backbone import build_backbone, empty_backbone, find_weights
 from shroomcurate.dataset import Dataset, Receipt, file_hash, read_receipt, read_table
 from shroomcurate.descriptors import CLASSIC_LENGTH, classic_vector
 from shroomcurate.embed import EmbedOptions, embed, engine, litert_model, look, network_input, work

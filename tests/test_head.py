@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from shroomcurate import backbone as backbone_module
-from shroomcurate.backbone import BACKBONES, build_head, empty_backbone, find_head, find_weights
+from shroomcurate.architectures import BACKBONES
+from shroomcurate.backbone import build_head, empty_backbone, find_head, find_weights
 from shroomcurate.dataset import Dataset, file_hash, read_receipt, read_table
 from shroomcurate.embed import EmbedOptions, embed
 from shroomcurate.embed.engine import head_model, litert_head, open_engine

@@ -1,6 +1,6 @@
-"""The networks that describe photos: what there is to choose from, where their ImageNet weights come from.
+"""Building networks, and where their ImageNet weights come from.
 
-Shared by embedding and training. The only place that imports Keras, so that TensorFlow is silent everywhere.
+Shared by embedding and training. The only place that loads Keras, so that TensorFlow is silent everywhere.
 """
 
 from __future__ import annotations
@@ -13,112 +13,14 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shroomcurate.architectures import BACKBONES, INPUT_PIXELS, Backbone
 from shroomcurate.errors import WeightsMissing
 
 if TYPE_CHECKING:
     import keras
-
-INPUT_PIXELS = 224
-"""Width and height of every network's input."""
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A network without its head, as ``keras.applications`` builds it.
-
-    All take ``(batch, 224, 224, 3)``, RGB values 0..255, and scale them inside; all give ``(batch, features)``, the
-    average over places of the last feature map.
-    """
-
-    name: str
-    """As ``--embedder`` takes it."""
-    title: str
-    """As its authors write it."""
-    builder: str
-    """Its function in ``keras.applications``."""
-    features: int
-    """Length of the vector it gives for a photo."""
-    keras_file: str
-    """Keras' name for its own download."""
-    keras_module: str
-    """Module of ``keras.src.applications`` that keeps the address and the hash of that download."""
-    keras_address: str
-    """The constant of that module which holds the address."""
-    keras_hash: str
-    """The key of that module's ``WEIGHTS_HASHES``: the hash of the file with a head, then of the one without."""
-    keras_head_file: str | None
-    """Keras' name for its download with ImageNet's head; None where that head does not start at the vector."""
-
-    @property
-    def known_files(self) -> tuple[str, str]:
-        """Names under which a folder of weights is searched: a file that Keras 3 saved, then Keras' download."""
-        return f"{self.name}_imagenet_notop.weights.h5", self.keras_file
-
-    @property
-    def known_head_files(self) -> tuple[str, ...]:
-        """The same of the network with its head; some releases have a 1001st class, the background."""
-        own = tuple(f"{self.name}_imagenet_top{classes}.weights.h5" for classes in ("", "1000", "1001"))
-        return (*own, self.keras_head_file) if self.keras_head_file else ()
-
-
-#: MobileNetV3: Howard et al. 2019, Searching for MobileNetV3, https://arxiv.org/abs/1905.02244.
-#: EfficientNetV2: Tan and Le 2021, https://arxiv.org/abs/2104.00298.
-#: ConvNeXt: Liu et al. 2022, A ConvNet for the 2020s, https://arxiv.org/abs/2201.03545.
-BACKBONES = {
-    backbone.name: backbone
-    for backbone in (
-        Backbone(
-            name="mobilenet_v3_small",
-            title="MobileNetV3-Small",
-            builder="MobileNetV3Small",
-            features=576,
-            keras_file="weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
-            keras_module="mobilenet_v3",
-            keras_address="BASE_WEIGHT_PATH",
-            keras_hash="small_224_1.0_float",
-            keras_head_file="weights_mobilenet_v3_small_224_1.0_float.h5",
-        ),
-        Backbone(
-            name="mobilenet_v3_large",
-            title="MobileNetV3-Large",
-            builder="MobileNetV3Large",
-            features=960,
-            keras_file="weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
-            keras_module="mobilenet_v3",
-            keras_address="BASE_WEIGHT_PATH",
-            keras_hash="large_224_1.0_float",
-            keras_head_file="weights_mobilenet_v3_large_224_1.0_float.h5",
-        ),
-        Backbone(
-            name="efficientnet_v2_s",
-            title="EfficientNetV2-S",
-            builder="EfficientNetV2S",
-            features=1280,
-            keras_file="efficientnetv2-s_notop.h5",
-            keras_module="efficientnet_v2",
-            keras_address="BASE_WEIGHTS_PATH",
-            keras_hash="-s",
-            keras_head_file="efficientnetv2-s.h5",
-        ),
-        Backbone(
-            name="convnext_tiny",
-            title="ConvNeXt-Tiny",
-            builder="ConvNeXtTiny",
-            features=768,
-            keras_file="convnext_tiny_notop.h5",
-            keras_module="convnext",
-            keras_address="BASE_WEIGHTS_PATH",
-            keras_hash="convnext_tiny",
-            keras_head_file=None,
-        ),
-    )
-}
-
-DEFAULT_BACKBONE = "mobilenet_v3_small"
 
 WEIGHTS_VARIABLE = "SHROOMCURATE_WEIGHTS"
 
@@ -140,7 +42,7 @@ def find_weights(name: str, explicit: Path | None = None) -> Path:
     Parameters
     ----------
     name
-        A key of :data:`BACKBONES`.
+        A key of :data:`shroomcurate.architectures.BACKBONES`.
     explicit
         A file, or a folder that holds one of the backbone's known file names.
 
@@ -178,7 +80,7 @@ def find_head(name: str, weights: Path) -> Path | None:
     Parameters
     ----------
     name
-        A key of :data:`BACKBONES`.
+        A key of :data:`shroomcurate.architectures.BACKBONES`.
     weights
         From :func:`find_weights`.
     """
@@ -228,7 +130,7 @@ def build_backbone(name: str, weights: Path) -> keras.Model:
     Parameters
     ----------
     name
-        A key of :data:`BACKBONES`.
+        A key of :data:`shroomcurate.architectures.BACKBONES`.
     weights
         A file from :func:`find_weights`.
 
@@ -254,7 +156,7 @@ def build_head(name: str, weights: Path) -> keras.Model:
     Parameters
     ----------
     name
-        A key of :data:`BACKBONES`.
+        A key of :data:`shroomcurate.architectures.BACKBONES`.
     weights
         A file from :func:`find_head`.
 
@@ -300,8 +202,12 @@ def empty_backbone(name: str) -> keras.Model:
 
 
 def _build(name: str, **options: Any) -> keras.Model:
-    builder = getattr(load_keras().applications, BACKBONES[name].builder)
-    return builder(input_shape=(INPUT_PIXELS, INPUT_PIXELS, 3), weights=None, **options)
+    keras = load_keras()
+    builder = getattr(keras.applications, BACKBONES[name].builder)
+    shape = (INPUT_PIXELS, INPUT_PIXELS, 3)
+    if not BACKBONES[name].scales:
+        options["input_tensor"] = keras.layers.Rescaling(1 / 127.5, offset=-1)(keras.Input(shape))
+    return builder(input_shape=shape, weights=None, **options)
 
 
 def load_keras() -> Any:
@@ -371,13 +277,15 @@ def _download(backbone: Backbone, cached: Path) -> Path:
     with suppress(OSError):  # where it cannot be made, Keras itself turns to the temporary folder
         cached.parent.mkdir(parents=True, exist_ok=True)
     try:
+        address = getattr(theirs, backbone.keras_address)
+        hashes = getattr(theirs, "WEIGHTS_HASHES", {}).get(backbone.keras_hash, (None, backbone.keras_hash))
         return Path(
             keras.utils.get_file(
                 cached.name,
-                getattr(theirs, backbone.keras_address) + cached.name,
+                address if address.endswith(cached.name) else address + cached.name,
                 cache_dir=str(cached.parent.parent),
                 cache_subdir="models",
-                file_hash=theirs.WEIGHTS_HASHES[backbone.keras_hash][cached.name == backbone.keras_file],
+                file_hash=hashes[cached.name == backbone.keras_file],
             )
         )
     except Exception as error:  # Keras itself raises a bare Exception here

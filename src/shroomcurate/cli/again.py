@@ -55,7 +55,8 @@ def _has_its_weights(dataset: Dataset, embedder: str, then: str | None) -> bool:
     WeightsMissing
         Nothing is embedded yet.
     """
-    from shroomcurate.backbone import BACKBONES, find_weights
+    from shroomcurate.architectures import BACKBONES
+    from shroomcurate.backbone import find_weights
 
     if embedder not in BACKBONES:
         return True

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from importlib import util
 from pathlib import Path
 
-from shroomcurate.backbone import BACKBONES, DEFAULT_BACKBONE, WEIGHTS_VARIABLE, head_here, weights_here
+from shroomcurate.architectures import BACKBONES, DEFAULT_BACKBONE
+from shroomcurate.backbone import WEIGHTS_VARIABLE, head_here, weights_here
 from shroomcurate.dataset import file_hash
 from shroomcurate.doctor.answer import Check
 from shroomcurate.errors import WeightsMissing

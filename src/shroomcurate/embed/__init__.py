@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shroomcurate.backbone import BACKBONES, DEFAULT_BACKBONE, INPUT_PIXELS, find_head, find_weights
+from shroomcurate.architectures import BACKBONES, DEFAULT_BACKBONE, EMBEDDERS, INPUT_PIXELS
+from shroomcurate.backbone import find_head, find_weights
 from shroomcurate.dataset import Dataset, Receipt, file_hash, printable, read_table, write_table
 from shroomcurate.descriptors import CLASSIC_LENGTH, CLASSIC_VERSION, HASH_VERSION
 from shroomcurate.embed.engine import SHORTER_SIDE, litert_model, network_input, open_engine
@@ -38,8 +39,6 @@ __all__ = [
 
 TABLE = "embeddings.parquet"
 
-EMBEDDERS = (*BACKBONES, "classic")
-
 _LENGTHS = {name: backbone.features for name, backbone in BACKBONES.items()} | {"classic": CLASSIC_LENGTH}
 _PREPROCESSING = dict.fromkeys(BACKBONES, f"shorter side {SHORTER_SIDE}, bilinear, centre {INPUT_PIXELS}") | {
     "classic": CLASSIC_VERSION
@@ -53,8 +52,9 @@ class EmbedOptions:
     Parameters
     ----------
     embedder
-        One of :data:`shroomcurate.backbone.BACKBONES`, which know what things are, or ``classic``, which knows
-        colour, edges, texture and layout. Networks find more noise with fewer mistakes; `classic` needs no weights.
+        One of :data:`shroomcurate.architectures.EMBEDDERS`: networks, which know what things are, or ``classic``,
+        which knows colour, edges, texture and layout. Networks find more noise with fewer mistakes; `classic` needs no
+        weights.
     weights
         A file or folder of the network's weights; None looks in the usual places, see
         :func:`shroomcurate.backbone.find_weights`.

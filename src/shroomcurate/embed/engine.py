@@ -14,7 +14,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shroomcurate.backbone import INPUT_PIXELS, build_backbone, build_head, load_keras, silent_stderr
+from shroomcurate.architectures import INPUT_PIXELS
+from shroomcurate.backbone import build_backbone, build_head, load_keras, silent_stderr
 from shroomcurate.dataset import file_hash, write_bytes
 from shroomcurate.home import home
 
@@ -74,7 +75,7 @@ def open_engine(name: str, weights: Path | None, head: Path | None, photos: int)
     Parameters
     ----------
     name
-        A key of :data:`shroomcurate.backbone.BACKBONES`, or ``classic``.
+        A key of :data:`shroomcurate.architectures.BACKBONES`, or ``classic``.
     weights
         From :func:`shroomcurate.backbone.find_weights`; None for ``classic``.
     head

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from shroomcurate.backbone import BACKBONES, DEFAULT_BACKBONE
+from shroomcurate.architectures import BACKBONES, DEFAULT_BACKBONE
 from shroomcurate.dataset import Column, Receipt, read_receipt, read_table
 from shroomcurate.errors import DamagedFile
 from shroomcurate.evidence import EVIDENCE
