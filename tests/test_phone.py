@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from shroomcurate.backbone import build_backbone, find_weights, load_keras
 from shroomcurate.errors import BadOption
 from shroomcurate.safety import SAFETY_NOTICE
-from shroomcurate.training.finetune import input_pixels
 from shroomcurate.training.phone import VARIANTS, PhoneOptions, export, lost_points, refusal, run_file
 from shroomcurate.training.phone.awareness import fine_tuned
 from shroomcurate.training.phone.labelled import read_labels
 from shroomcurate.training.phone.network import plain_network, to_litert
 from shroomcurate.training.phone.ranges import largest, to_int8
+from shroomcurate.training.pixels import input_pixels
 from shroomcurate.training.speed import SpeedOptions
 
 LABELS = ("Amanita_muscaria", "Boletus_edulis", "Cantharellus_cibarius", "Ωdd näme")
@@ -350,7 +350,7 @@ def test_mobilenet_with_imagenets_weights_keeps_its_features_in_int8(shared: Pat
     truth = csv.DictReader((shared / "inat-mini" / "truth.csv").read_text(encoding="utf-8").splitlines())
     served = sorted(row["photo_id"] for row in truth if row["state"] == "served")[:60]
     places = [next((shared / "inat-mini" / "photos" / photo_id).iterdir()) for photo_id in served]
-    pixels = np.stack([input_pixels(place) for place in places])
+    pixels = np.stack([input_pixels(place, 224, "crop") for place in places])
     floating = model.predict(pixels.astype(np.float32), verbose=0)
     file = to_int8(to_litert(plain_network(model), uint8=False), pixels[20:], lambda *_: None)
     from ai_edge_litert.interpreter import Interpreter

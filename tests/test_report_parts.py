@@ -385,7 +385,7 @@ def test_curves_end_where_the_history_ends_and_mark_the_epoch_that_was_kept(tmp_
     assert (accuracy.measure, loss.measure) == ("accuracy", "loss")
     assert [curve.last for curve in accuracy.curves] == pytest.approx([0.575, 0.475])
     assert accuracy.best == pytest.approx(2 / 3)
-    assert accuracy.unfrozen == pytest.approx(1.5 / 3)
+    assert accuracy.unfrozen == [pytest.approx(1.5 / 3)]
     for plot in (accuracy, loss):
         assert all(0 <= x <= 1 and 0 <= y <= 1 for curve in plot.curves for x, y in curve.points)
         assert all(-1e-9 <= y <= 1 + 1e-9 for y, _ in plot.ticks)

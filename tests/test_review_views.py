@@ -29,7 +29,7 @@ from shroomcurate.review.lasting import LastingTable
 from shroomcurate.review.state import State
 from shroomcurate.review.views import VIEWS, Filter, View, passing, view, why_not
 from shroomcurate.select import SCHEMA as SELECTION
-from shroomcurate.training import SCHEMA as PREDICTIONS
+from shroomcurate.training.results import SCHEMA as PREDICTIONS
 from shroomcurate.tree import REASONS
 from shroomcurate.verdicts import Verdict
 from tests.cleaning import blob, known, noisy_classes, photos, say

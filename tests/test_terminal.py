@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from shroomcurate import show, show_state
+from shroomcurate import show, show_state, show_training
 from shroomcurate.catalogue.api import ApiOptions, ApiReport, SpeciesFetched
 from shroomcurate.catalogue.dump_lock import LockedFile
 from shroomcurate.catalogue.fetch import FetchReport
@@ -36,6 +36,7 @@ from shroomcurate.demo.score import CleaningScore, Tally
 from shroomcurate.doctor import Check, Diagnosis
 from shroomcurate.download import DownloadSummary
 from shroomcurate.embed import EmbedSummary
+from shroomcurate.predict import Guess, Prediction, Predictions
 from shroomcurate.report import ReportSummary
 from shroomcurate.restore import RestoreSummary
 from shroomcurate.select import ClassCount, QueryOptions, QuerySummary, list_templates
@@ -43,6 +44,8 @@ from shroomcurate.split import SplitSummary
 from shroomcurate.status import DatasetStatus, StageStatus
 from shroomcurate.terminal import Terminal, _instead, _plain, reported, shown
 from shroomcurate.training import BaselineSummary
+from shroomcurate.training.comparison import Comparison, Run
+from shroomcurate.training.estimate import Estimate
 from tests.test_architecture import HEAVY
 
 ESCAPE = "\x1b["
@@ -304,10 +307,11 @@ FETCHED = FetchReport("/somewhere", {"observations.csv.gz": LOCKED}, ("observati
 BASELINE = BaselineSummary(
     run="runs/probe-1",
     already_done=False,
-    mode="probe",
+    mode="finetune",
+    architecture="mobilenet_v3_small",
     classes=30,
     left_out=dict.fromkeys(MANY, "fewer than three groups: they cannot be evaluated"),
-    photos={},
+    photos={"test": 12_345},
     top1=0.123456,
     top5=0.5,
     macro_f1=0.5,
@@ -315,15 +319,58 @@ BASELINE = BaselineSummary(
     ece_calibrated=0.01,
     raw_vs_clean={
         "model": "probe",
+        "seeds": [0, 1],
         "test_photos": 12_345,
         "train_photos": {"raw": 123_456, "clean": 112_345},
         "raw": {"top1": 0.5, "macro_f1": 0.5},
         "clean": {"top1": 0.6, "macro_f1": 0.6},
         "difference": {name: {"difference": 0.1, "low": 0.05, "high": 0.15} for name in ("top1", "macro_f1")},
     },
+    learning_curve={
+        "model": "probe",
+        "points": [{"per_class": 12.5, "top1": {"mean": 0.5}, "macro_f1": {"mean": 0.4}}],
+        "more": {"top1": {"twice": {"photos": 1000.0, "answer": "cannot be said", "because": "its interval " * 9}}},
+    },
     cross_validation=None,
+    search=None,
+    dragging=[
+        {
+            "class": "Amanita_" + "x" * 40,
+            "f1": 0.5,
+            "gain": 0.01,
+            "taken_for": [{"class": "Boletus_" + "x" * 40, "photos": 3}],
+        }
+    ],
+    danger={
+        "recall_poisonous": {"share": 0.9, "photos": 100},
+        "deadly_taken_for_edible": {"share": 0.0, "photos": 10},
+        "notes": ["no class of the dataset is deadly"],
+    },
+    threshold=0.75,
+    phone=[
+        {
+            "variant": "int8",
+            "passed": False,
+            "refused_because": "top1 fell by 3.00 points, more than the 1.5 allowed",
+            "figures": {"top1": 0.5, "ece_calibrated": 0.01},
+            "speed": {"size_mb": 1.2, "one_thread": {"median_ms": 1.4}},
+        }
+    ],
     certificate={},
     notes=["a note that is as long as such notes are, and goes on beyond the end of a line of a terminal"],
+)
+RUN = Run("finetune-" + "x" * 40, "2026-07-27T03:11:22+00:00", True, "finetune", None, 445, 33_000, 0.9, 0.8, 0.02)
+COMPARED = Comparison(
+    RUN, RUN, 33_000, 12, 34, {name: {"difference": 0.1, "low": 0.05, "high": 0.15} for name in ("top1", "macro_f1")}
+)
+PREDICTED = Predictions(
+    "runs/finetune-1",
+    0.9,
+    445,
+    (
+        Prediction("a/photo.jpg", (Guess("Amanita phalloides", 0.85, "deadly", "confused with " * 9),), False, None),
+        Prediction("b/none.jpg", (), False, "HTML or XML"),
+    ),
 )
 SPLIT = SplitSummary(123_456, 1, {"train": 123_456}, {}, [], {"near_duplicates_kept_together": 12_345})
 REPORT = ReportSummary("/somewhere/report.html", ("asked",), {"baseline": "shroomcurate train-baseline"}, 5, 10**7)
@@ -337,7 +384,12 @@ DRAWINGS: Mapping[str, Callable[[Terminal], None]] = {
     "fetch-dumps": lambda terminal: show.fetch_dumps(terminal, FETCHED),
     "load-csvs": lambda terminal: show.load_csvs(terminal, LOAD, diff=True),
     "load-api": lambda terminal: show.load_api(terminal, API, ApiOptions(taxa=("Amanita",))),
-    "train-baseline": lambda terminal: show.train_baseline(terminal, BASELINE, SPLIT, "/somewhere/runs/probe-1"),
+    "train-baseline": lambda terminal: show_training.train_baseline(terminal, [BASELINE], SPLIT, Dataset("dataset")),
+    "compare": lambda terminal: show_training.train_baseline(terminal, [BASELINE, BASELINE], SPLIT, Dataset("dataset")),
+    "expected": lambda terminal: show_training.expected(terminal, Estimate(12_345.0, 123_456, 15, 11.0, long=True)),
+    "runs": lambda terminal: show_training.runs(terminal, [RUN, RUN]),
+    "runs compared": lambda terminal: show_training.compared(terminal, COMPARED),
+    "predict": lambda terminal: show_training.predictions(terminal, PREDICTED),
     "report": lambda terminal: show.report(terminal, REPORT),
     "demo": lambda terminal: show.demo(terminal, SCORE, {"train-baseline": 123.4}, "/somewhere/report.html"),
     "restore": lambda terminal: show.restore(terminal, RestoreSummary(1, {}, MANY, [], 5)),
@@ -413,7 +465,7 @@ class TestCompletion:
         ("line", "offered"),
         [
             ("shroomcurate clean --embedder m", ["mobilenet_v3_small", "mobilenet_v3_large"]),
-            ("shroomcurate train-baseline --mode ", ["probe", "finetune"]),
+            ("shroomcurate train-baseline --mode ", ["finetune", "probe", "scratch"]),
             ("shroomcurate query --rank g", ["genus"]),
             ("shroomcurate query --quality n", ["needs_id"]),
             ("shroomcurate query --licenses s", ["share"]),

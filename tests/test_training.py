@@ -7,24 +7,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 
 from shroomcurate import runs
-from shroomcurate.backbone import load_keras
 from shroomcurate.dataset import Column, Dataset, Receipt, make_table, read_receipt, read_table, write_table
 from shroomcurate.errors import BadOption, DamagedFile, StageMissing, TooLittleData
 from shroomcurate.safety import SAFETY_NOTICE
 from shroomcurate.split import SCHEMA as SPLITS
 from shroomcurate.split import SplitOptions, split
-from shroomcurate.training import TrainOptions, finetune, train_baseline
+from shroomcurate.training import TrainOptions, train_baseline
 from shroomcurate.training.data import read_examples
-from shroomcurate.training.finetune import UNFREEZE_FROM
 from shroomcurate.training.probe import fit_head
 from tests.test_groups import judge
 
@@ -76,7 +70,7 @@ def test_a_probe_run_holds_metrics_that_its_predictions_confirm(cleaned: Dataset
     run = runs.latest_run(cleaned)
     assert run == cleaned.path(summary.run)
     assert sorted(file.name for file in run.iterdir()) == [
-        *("config.json", "labels.json", "metrics.json", "predictions.parquet", "probe.npz")
+        *("config.json", "environment.json", "labels.json", "metrics.json", "plots", "predictions.parquet", "probe.npz")
     ]
     metrics = runs.read_metrics(run)
     rows = read_table(run / "predictions.parquet").to_pylist()
@@ -141,8 +135,9 @@ def test_a_killed_run_leaves_no_run_and_the_next_ends_with_the_same_bytes(cleane
     script = (
         "import time\n"
         "from shroomcurate import training\n"
+        "from shroomcurate.training import results\n"
         "from shroomcurate.dataset import Dataset\n"
-        f"training._write_predictions = lambda *_: (print('here', flush=True), time.sleep(60))\n"
+        f"results._write_predictions = lambda *_: (print('here', flush=True), time.sleep(60))\n"
         f"training.train_baseline(Dataset({str(cleaned.root)!r}), training.TrainOptions(mode='probe', resamples=50))\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
@@ -238,7 +233,17 @@ def test_a_class_that_is_not_in_all_splits_is_left_out_and_named(cleaned: Datase
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"mode": "magic"}, {"compare": "x"}, {"head_epochs": 0}, {"head_learning_rate": float("inf")}]
+    "wrong",
+    [
+        {"mode": "magic"},
+        {"architecture": "vgg16"},
+        {"augmentation": -1},
+        {"track": ("paper",)},
+        {"raw_vs_clean": "x"},
+        {"head_epochs": 0},
+        {"head_learning_rate": float("inf")},
+        {"dropout": 1},
+    ],
 )
 def test_impossible_options_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(BadOption):
@@ -252,109 +257,17 @@ def test_a_damaged_metrics_file_is_named(cleaned: Dataset) -> None:
         runs.read_metrics(run)
 
 
-def test_a_head_of_two_classes_is_scikit_learns_own_and_an_absent_class_is_never_called() -> None:
-    from sklearn.linear_model import LogisticRegression
+def test_the_probe_is_scikit_learns_own_discriminant_analysis_and_an_absent_class_is_never_called() -> None:
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
     rng = np.random.default_rng(0)
-    truth = rng.integers(0, 2, 60) * 2  # class 1 has no photos
-    vectors = (rng.normal(size=(60, 4)) + truth[:, None]).astype(np.float32)
-    logits = fit_head(vectors, truth, 3, strength=0.1).logits(vectors)
-    scaled = (vectors - vectors.mean(axis=0)) / vectors.std(axis=0)
-    fitted = LogisticRegression(C=0.1, max_iter=200, tol=1e-3).fit(scaled, truth)
+    truth = rng.integers(0, 3, 90)
+    vectors = (rng.normal(size=(90, 4)) + np.eye(4)[truth]).astype(np.float32)
+    logits = fit_head(vectors, np.array([0, 2, 3])[truth], 4, strength=0.3).logits(vectors)
+    fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.3).fit(vectors, truth)
     assert (logits[:, 1] == -np.inf).all()
-    assert logits[:, 2] - logits[:, 0] == pytest.approx(fitted.decision_function(scaled), abs=1e-3)
-
-
-# -- fine-tuning ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def tiny_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Put two random convolutions in the place of MobileNetV3-Small; return a file that passes for its weights."""
-
-    def build(_name: str, weights: Path) -> Any:
-        keras = load_keras()
-        keras.utils.set_random_seed(0)
-        layers = [
-            keras.Input((224, 224, 3)),
-            keras.layers.Rescaling(1 / 255),
-            keras.layers.Conv2D(8, 8, strides=8, name="first"),
-            keras.layers.BatchNormalization(name="first_norm"),
-            keras.layers.Conv2D(8, 3, activation="relu", name=UNFREEZE_FROM),
-            keras.layers.BatchNormalization(name="last_norm"),
-            keras.layers.GlobalAveragePooling2D(),
-        ]
-        return keras.Sequential(layers, name="tiny")
-
-    monkeypatch.setattr(finetune, "build_backbone", build)
-    with h5py.File(tmp_path / "weights.h5", "w"):
-        return tmp_path / "weights.h5"
-
-
-def with_removed_photos(dataset: Dataset) -> Dataset:
-    """Remove every sixth photo, for scenery, and split."""
-    places = dataset.photos()
-    rows = [
-        {"path": path, "photo_id": int(Path(path).stem), "class": path[7], "kept": i % 6 != 5, "reason": "scenery"}
-        for i, path in enumerate(places)
-    ]
-    judge(dataset, rows)
-    for row in rows:
-        if not row["kept"]:
-            target = dataset.locate(str(row["path"]), "scenery")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            places[str(row["path"])].rename(target)
-    split(dataset)
-    return dataset
-
-
-def test_a_finetune_run_repeats_itself_keeps_its_normalisation_and_compares_raw_with_cleaned(
-    photographed: Callable[..., Dataset], tiny_network: Path
-) -> None:
-    dataset = with_removed_photos(photographed(["A", "B"], wanted=18))
-    spoilt = dataset.images / "A" / "1001.jpg"
-    spoilt.write_bytes(spoilt.read_bytes()[:2000])
-    told: list[tuple[int, int, str]] = []
-    options = TrainOptions(compare="same", head_epochs=2, block_epochs=1, batch_size=8, weights=tiny_network)
-    summary = train_baseline(dataset, options, lambda *step: told.append(step))
-    run = dataset.path(summary.run)
-    assert {str(file.relative_to(run)) for file in run.rglob("*.*")} == {
-        *("config.json", "history.csv", "labels.json", "metrics.json", "model.keras", "predictions.parquet"),
-        *("raw/history.csv", "raw/model.keras"),
-    }
-    assert len((run / "history.csv").read_text().splitlines()) == 4
-    assert "1 photo could not be read and was left out" in summary.notes
-    assert summary.raw_vs_clean is not None
-    assert summary.raw_vs_clean["model"] == "finetune"
-    assert sum(summary.raw_vs_clean["added"].values()) > 0
-    assert {label for _, _, label in told} == {"decode photos", "train head", "train last blocks"}
-    assert all(done <= total for done, total, _ in told)
-
-    model = load_keras().models.load_model(run / "model.keras")
-    rows = read_table(run / "predictions.parquet").to_pylist()
-    pixels = np.stack([finetune.input_pixels(dataset.locate(row["path"], None)) for row in rows])
-    for row, logits in zip(rows, model.predict(pixels.astype(np.float32), verbose=0), strict=True):
-        assert "AB"[logits.argmax()] == row["predicted"]
-        assert np.exp(logits.max()) / np.exp(logits).sum() == pytest.approx(row["probability"], abs=1e-4)
-    backbone = model.get_layer("tiny")
-    for name in ("first_norm", "last_norm"):  # in training mode the statistics would have moved
-        assert (backbone.get_layer(name).moving_mean.numpy() == 0).all()
-    assert [layer.name for layer in backbone.layers if layer.trainable and layer.weights] == [UNFREEZE_FROM]
-
-    alone = dataset.path(train_baseline(dataset, replace(options, compare="none")).run)
-    assert alone != run
-    for name in ("history.csv", "model.keras"):  # the same training again gives the same bytes
-        assert (alone / name).read_bytes() == (run / name).read_bytes()
-    assert read_table(alone / "predictions.parquet").to_pylist() == rows
-
-
-@pytest.mark.shared
-@pytest.mark.filterwarnings("error::UserWarning")
-def test_imagenets_features_tell_red_from_yellow(photographed: Callable[..., Dataset], shared: Path) -> None:
-    dataset = photographed(["A", "B"], wanted=12)
-    split(dataset)
-    options = TrainOptions(head_epochs=6, block_epochs=1, batch_size=8, weights=shared / "weights")
-    assert train_baseline(dataset, options).top1 == 1
+    ours, theirs = logits[:, [0, 2, 3]], fitted.decision_function(vectors)
+    assert ours - ours[:, :1] == pytest.approx(theirs - theirs[:, :1], abs=1e-3)
 
 
 def test_photos_that_cannot_be_read_are_left_out_unless_a_class_loses_a_split(cleaned: Dataset) -> None:
@@ -365,7 +278,3 @@ def test_photos_that_cannot_be_read_are_left_out_unless_a_class_loses_a_split(cl
     readable[[row for row in examples.rows("val") if examples.truth[row] == 1]] = False
     with pytest.raises(TooLittleData, match="Boletus_edulis in val"):
         examples.without_unreadable(readable)
-
-
-def test_a_photo_whose_reading_fails_is_unreadable_not_a_crash(tmp_path: Path) -> None:
-    assert finetune._pixels_or_none(tmp_path) is None  # a folder: IsADirectoryError

@@ -18,6 +18,8 @@ from shroomcurate.errors import DamagedFile, disk_full_named
 from shroomcurate.tree import PARTIAL
 
 METRICS = "metrics.json"
+RECORD = "record.json"
+"""What a training that takes long writes after each epoch, to go on after a kill."""
 
 
 def run_folders(dataset: Dataset) -> list[Path]:
@@ -51,9 +53,10 @@ def read_metrics(run: Path) -> dict[str, Any]:
 
 @contextmanager
 def new_run(dataset: Dataset, name: str) -> Iterator[Path]:
-    """Give an empty folder to write a run into; on success it becomes ``runs/<name>`` by one rename.
+    """Give a folder to write a run into; on success it becomes ``runs/<name>`` by one rename.
 
-    What killed runs left behind is swept away first. Hold the dataset's lock.
+    It holds what a run of the same name left there that did not end, if that has a :data:`RECORD`, from which this one
+    goes on; otherwise it is empty. What others left behind without one is swept away. Hold the dataset's lock.
 
     Raises
     ------
@@ -63,16 +66,22 @@ def new_run(dataset: Dataset, name: str) -> Iterator[Path]:
     runs = dataset.path("runs")
     target, partial = runs / name, runs / (name + PARTIAL)
     for left_over in runs.glob("*" + PARTIAL):
-        shutil.rmtree(left_over)
+        _sweep(left_over)
     try:
         with disk_full_named(target):
-            partial.mkdir(parents=True)
+            partial.mkdir(parents=True, exist_ok=True)
             yield partial
             for written in [*partial.rglob("*"), partial]:
                 sync_folder(written)  # a file is synced the same way
             partial.replace(target)
             sync_folder(runs)
-    finally:
+    except BaseException:
+        _sweep(partial)
+        raise
+
+
+def _sweep(partial: Path) -> None:
+    if not (partial / RECORD).exists():
         shutil.rmtree(partial, ignore_errors=True)
 
 

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from shroomcurate.restore import RestoreSummary
     from shroomcurate.review import ReviewSummary
     from shroomcurate.select import QueryOptions, QuerySummary, Template
-    from shroomcurate.split import SplitSummary
-    from shroomcurate.training import BaselineSummary
 
 
 def fetch_dumps(terminal: Terminal, report: FetchReport) -> None:
@@ -290,44 +288,6 @@ def review(terminal: Terminal, summary: ReviewSummary, dataset: Dataset) -> None
     if summary.waiting:
         terminal.say(f"{summary.waiting:,} are not applied yet: [bold]shroomcurate clean {escape(dataset.option)}[/]")
     terminal.result(summary)
-
-
-def train_baseline(terminal: Terminal, summary: BaselineSummary, parts: SplitSummary, run: str) -> None:
-    """Show the split's certificate, the figures, and whether cleaning helped."""
-    terminal.counts("Split by group: no observation and no near-duplicate crosses it", ("part", "photos"), parts.splits)
-    terminal.counts("Checked", ("what", "count"), parts.certificate)
-    terminal.table(
-        f"Baseline ({summary.mode}, {summary.classes} classes)",
-        ("on the test photos", "value"),
-        [
-            ("top-1", summary.top1),
-            ("top-5", summary.top5),
-            ("macro F1", summary.macro_f1),
-            ("calibration error (ECE)", summary.ece),
-            ("ECE after temperature scaling", summary.ece_calibrated),
-        ],
-    )
-    terminal.table("Left out", ("class", "because"), shortened(list(summary.left_out.items())))
-    if summary.raw_vs_clean:
-        _comparison(terminal, summary.raw_vs_clean, summary.mode)
-    for note in summary.notes:
-        terminal.warn(note)
-    terminal.say(f"\n{escape(run)}" + (" (done before)" if summary.already_done else ""), whole=True)
-    terminal.say(f"[bold]{summary.safety}[/]")
-    terminal.result(summary)
-
-
-def _comparison(terminal: Terminal, comparison: Mapping[str, Any], mode: str) -> None:
-    rows = [
-        (name, comparison["train_photos"][name], comparison[name]["top1"], comparison[name]["macro_f1"])
-        for name in ("raw", "clean")
-    ]
-    model = "" if comparison["model"] == mode else f" (two quick {comparison['model']}s, not the model above)"
-    title = f"Does cleaning help? Trained raw and cleaned{model}, the same {comparison['test_photos']:,} test photos"
-    terminal.table(title, ("trained on", "photos", "top-1", "macro F1"), rows)
-    for name, title in (("top1", "top-1"), ("macro_f1", "macro F1")):
-        gain = comparison["difference"][name]
-        terminal.say(f"{title}: {gain['difference']:+.3f} (95 % interval {gain['low']:+.3f} to {gain['high']:+.3f})")
 
 
 def report(terminal: Terminal, summary: ReportSummary) -> None:

@@ -19,7 +19,8 @@ MODULES = {
     "catalogue": ("fetch-dumps", "load-csvs", "load-api", "query"),
     "photos": ("download", "clean", "restore"),
     "look": ("review",),
-    "judge": ("train-baseline", "report", "status"),
+    "train": ("train-baseline", "runs", "predict"),
+    "judge": ("report", "status"),
     "machine": ("doctor",),
     "demonstrate": ("demo",),
 }

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from shroomcurate.dataset import read_receipt
 from shroomcurate.errors import DamagedFile
 from shroomcurate.report.known import Known, Row
 from shroomcurate.report.pictures import Pictures
@@ -41,8 +40,8 @@ class Plot(NamedTuple):
     """x 0..1 and the number of the epoch, from 1."""
     best: float | None
     """x of the epoch whose weights were kept."""
-    unfrozen: float | None
-    """x between the last epoch of the head alone and the first of the last blocks."""
+    unfrozen: list[float]
+    """x between the last epoch of a stage and the first of the next, in which more of the network learns."""
 
 
 def baseline(known: Known, pictures: Pictures) -> dict[str, Any] | None:
@@ -78,11 +77,42 @@ def baseline(known: Known, pictures: Pictures) -> dict[str, Any] | None:
             if metrics.get(key)
         ],
         **{name: metrics.get(name) for name in ("ece", "ece_calibrated", "temperature", "raw_vs_clean")},
-        **{name: metrics.get(name) for name in ("by_observation", "cross_validation")},
+        **{name: metrics.get(name) for name in ("by_observation", "cross_validation", "threshold")},
+        "verdicts": _verdicts(metrics.get("raw_vs_clean")),
+        "curve": metrics.get("learning_curve"),
+        "dragging": metrics.get("dragging") or [],
+        "danger": _danger(metrics),
         "learning": learning_curves(known.run),
         "left_out": metrics.get("left_out") or {},
         "notes": metrics.get("notes") or [],
     }
+
+
+# -- what the dataset is worth -----------------------------------------------------------------------------------
+
+
+def _verdicts(compared: dict[str, Any] | None) -> list[tuple[str, dict[str, Any]]]:
+    """Return raw against cleaned on each set of photos, and what these are."""
+    found = compared or {}
+    every = found.get("by_fold") or {}
+    sets = (
+        ("On the clean test photos", found),
+        ("On the raw test: with the removed photos on its side of the split", found.get("on_raw_test")),
+        ("On every clean photo, by models of the other folds", every),
+        ("On every photo, removed ones included, by models of the other folds", every.get("on_raw_test")),
+    )
+    return [(title, figures) for title, figures in sets if figures and "difference" in figures]
+
+
+def _danger(metrics: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what mistakes would mean to somebody who eats by them, and the word on each class."""
+    if not metrics.get("danger"):
+        return None
+    words: dict[str, list[str]] = {}
+    for label, word in (metrics.get("edibility") or {}).items():
+        words.setdefault(word, []).append(label)
+    order = ("deadly", "poisonous", "inedible", "edible", "unknown")
+    return {**metrics["danger"], "words": [(word, sorted(words[word])) for word in order if word in words]}
 
 
 # -- confusion -------------------------------------------------------------------------------------------------
@@ -158,21 +188,10 @@ def learning_curves(run: Path) -> list[Plot]:
         raise DamagedFile(
             f"{file} cannot be read: {error}.", f"Delete the folder {run} and type: shroomcurate train-baseline."
         ) from error
-    rate = _block_rate(run)
-    return [plot for plot in (_plot(history, measure, rate) for measure in ("accuracy", "loss")) if plot]
+    return [plot for plot in (_plot(history, measure) for measure in ("accuracy", "loss")) if plot]
 
 
-def _block_rate(run: Path) -> float | None:
-    """Return the learning rate at which the last blocks began to learn."""
-    table = run / "predictions.parquet"
-    if not table.exists():
-        return None
-    receipt = read_receipt(table)
-    rate = receipt.options.get("block_learning_rate") if receipt else None
-    return rate if isinstance(rate, float) else None
-
-
-def _plot(history: Sequence[Mapping[str, float]], measure: str, block_rate: float | None) -> Plot | None:
+def _plot(history: Sequence[Mapping[str, float]], measure: str) -> Plot | None:
     series = {"training photos": measure, "validation photos": f"val_{measure}"}
     found = {name: [row[key] for row in history] for name, key in series.items() if history and key in history[0]}
     values = [value for each in found.values() for value in each if math.isfinite(value)]
@@ -181,8 +200,7 @@ def _plot(history: Sequence[Mapping[str, float]], measure: str, block_rate: floa
     low, high, step = _ticks(min(values), max(values))
     across = len(history) - 1
     losses = [loss if math.isfinite(loss := row.get("val_loss", math.inf)) else math.inf for row in history]
-    rates = [row.get("learning_rate", 0.0) for row in history]
-    begins = next((i for i, rate in enumerate(rates) if block_rate and math.isclose(rate, block_rate, rel_tol=1e-3)), 0)
+    begins = [i for i in range(1, len(history)) if history[i].get("stage") != history[i - 1].get("stage")]
     every = max(1, math.ceil(len(history) / 10))
     return Plot(
         measure=measure,
@@ -198,7 +216,7 @@ def _plot(history: Sequence[Mapping[str, float]], measure: str, block_rate: floa
         ],
         epochs=[(i / across, i + 1) for i in range(0, len(history), every)],
         best=losses.index(min(losses)) / across if math.isfinite(min(losses)) else None,
-        unfrozen=(begins - 0.5) / across if begins else None,
+        unfrozen=[(i - 0.5) / across for i in begins],
     )
 
 

@@ -50,15 +50,28 @@ TOLD: Mapping[str, tuple[Told, ...]] = {
     ),
     "predictions.parquet": (
         Told("mode", "--mode", "finetune"),
-        Told("compare", "--compare", "probe"),
-        Told("head_epochs", "--head-epochs", 5),
+        Told("architecture", "--architecture", "mobilenet_v3_small"),
+        Told("raw_vs_clean", "--raw-vs-clean", "probe"),
+        Told("learning_curve", "--learning-curve", "probe"),
+        Told("cross_validate", "--cross-validate", "probe"),
+        Told("seeds", "--seeds", 5),
+        Told("head_epochs", "--head-epochs", 20),
         Told("block_epochs", "--block-epochs", 10),
+        Told("deep_epochs", "--deep-epochs", 5),
+        Told("scratch_epochs", "--scratch-epochs", 60),
         Told("batch_size", "--batch-size", 32),
+        Told("augmentation", "--augmentation", 1.0),
+        Told("resize", "--resize", "crop"),
+        Told("balance", "--balance", "none"),
+        Told("search", "--search", 0),
+        Told("phone", "--phone", "quick"),
         Told("seed", "--seed", 0),
     ),
+    "splits.parquet": (Told("same_day", "--same-day", False), Told("folds", "--folds", 5)),
     "report.html": (Told("note", "--note", None),),
 }
 
+_SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 #: Who takes photos under any licence has chosen none.
 _ALL_LICENCES = 8
 
@@ -79,6 +92,7 @@ def _words(look: Look, stage: str) -> Iterator[str]:
     elif stage == "train-baseline":
         from shroomcurate.runs import latest_run
 
+        yield from _split(_receipt(look, "splits.parquet"))
         if run := latest_run(look.dataset):
             yield from _typed("predictions.parquet", _receipt(look, f"runs/{run.name}/predictions.parquet"))
         elif _embedded(look).get("embedder") == "classic":
@@ -106,6 +120,13 @@ def _typed(name: str, options: Mapping[str, Any]) -> Iterator[str]:
         if value is None or str(value) == str(told.default):
             continue
         yield from (told.option,) if isinstance(value, bool) else (told.option, str(value))
+
+
+def _split(options: Mapping[str, Any]) -> Iterator[str]:
+    shares = [float(options.get(name, share)) for name, share in _SHARES.items()]
+    if shares != list(_SHARES.values()):
+        yield from ("--split", "/".join(f"{share:g}" for share in shares))
+    yield from _typed("splits.parquet", options)
 
 
 def _query(options: Mapping[str, Any]) -> Iterator[str]:

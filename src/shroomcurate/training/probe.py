@@ -1,7 +1,6 @@
-"""The linear probe: logistic regression on the stored embeddings. Seconds on a laptop.
+"""The linear probe: a linear classifier on the stored embeddings, in closed form. Seconds on a laptop.
 
-The vectors have length 1 (:func:`shroomcurate.training.data.read_vectors`) and are standardised on the training
-photos; the scaling is folded into the weights, so that the saved head is one matrix and one offset.
+The vectors have length 1 (:func:`shroomcurate.training.data.read_vectors`). The saved head is a matrix and an offset.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shroomcurate.training.evaluation import confusion_matrix, log_loss, macro_f1
+from shroomcurate.training.evaluation import fit_temperature, log_loss
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,12 +22,14 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
     Ints = NDArray[np.integer[Any]]
 
-#: Inverse strengths of regularisation to choose from, strongest first. With 125 training photos of each of four species
-#: 0.1 had the least log loss on val (0.18 nats; 0.03 and 1.0 had 0.20 and 0.21); fewer photos want more of it.
-STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
-#: Numbers times classes up to which a fit has one thread: several only wait for each other, on two busy cores twenty
-#: times as long as the one needs.
-SMALL = 1e8
+#: Shares of shrinkage to choose from. On three real datasets of 4 to 6 classes 0.1 to 0.9 were chosen; fewer photos
+#: want more of it.
+STRENGTHS = (0.05, 0.1, 0.2, 0.4, 0.7, 0.9)
+
+#: Numbers in the vectors of a fit that one thread does as soon as several.
+SMALL = 3_000_000
+#: Validation photos by which a strength is chosen, at most: so many know a log loss to a percent.
+_ENOUGH = 4000
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Head:
     offset
         ``(classes,)``.
     strength
-        The inverse strength of regularisation it was fitted with.
+        The share of shrinkage it was fitted with.
     """
 
     weights: Floats
@@ -56,7 +57,7 @@ class Head:
 
 
 def fit_head(vectors: Floats, truth: Ints, classes: int, strength: float, counts: Floats | None = None) -> Head:
-    """Fit a multinomial logistic regression.
+    """Fit a linear discriminant analysis, see :class:`Spread`.
 
     A class without photos gets an offset of minus infinity: it is never predicted.
 
@@ -65,32 +66,60 @@ def fit_head(vectors: Floats, truth: Ints, classes: int, strength: float, counts
     vectors
         ``(photos, features)``, length 1 each.
     strength
-        scikit-learn's C: larger is less regularised.
+        Share of shrinkage, 0 to 1.
     counts
         How much each photo counts, ``(photos,)``; None: 1 each.
     """
-    import warnings
+    with _as_many_threads_as_help(vectors):
+        return Spread(vectors, truth, classes, counts).head(strength)
 
-    import numpy as np
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
+
+def _as_many_threads_as_help(vectors: Floats) -> Any:
+    """Give one thread to a small fit: its threads only wait for each other, on two busy cores forty times as long."""
     from threadpoolctl import threadpool_limits
 
-    mean = vectors.mean(axis=0, dtype=np.float64)
-    spread = vectors.std(axis=0, dtype=np.float64)
-    scale = np.where(spread > 1e-9, 1 / np.maximum(spread, 1e-9), 0.0)
-    standardised = ((vectors - mean) * scale).astype(np.float32)
-    small = vectors.size * classes < SMALL
-    with threadpool_limits(1 if small else None, "blas"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is regularisation too, not a failure
-        fitted = LogisticRegression(C=strength, max_iter=200, tol=1e-3).fit(standardised, truth, counts)
-    slopes, offsets = fitted.coef_.astype(np.float64), fitted.intercept_.astype(np.float64)
-    if len(fitted.classes_) == 2:  # scikit-learn gives one row: the log-odds of the second class
-        slopes, offsets = np.concatenate([-slopes, slopes]) / 2, np.concatenate([-offsets, offsets]) / 2
-    weights, offset = np.zeros((vectors.shape[1], classes)), np.full(classes, -np.inf)
-    weights[:, fitted.classes_] = (slopes * scale).T
-    offset[fitted.classes_] = offsets - slopes @ (mean * scale)
-    return Head(weights, offset, strength)
+    return threadpool_limits(1 if vectors.size < SMALL else None, "blas")
+
+
+class Spread:
+    """The means of the classes, and how photos spread around them, which is taken for the same in every class.
+
+    Linear discriminant analysis (Fisher 1936) with the covariance shrunk towards a multiple of the identity (Ledoit and
+    Wolf 2004, https://doi.org/10.1016/S0047-259X(03)00096-4), the share of it chosen on validation photos. Against
+    logistic regression on the same embeddings of three real datasets, four splits each: top-1 0.938, 0.928, 0.927
+    against 0.931, 0.925, 0.894, log loss 0.196, 0.220, 0.312 against 0.202, 0.248, 0.349; and it is one pass over the
+    vectors, whatever the number of classes and strengths.
+    """
+
+    def __init__(self, vectors: Floats, truth: Ints, classes: int, counts: Floats | None = None) -> None:
+        import numpy as np
+
+        counts = np.ones(len(truth)) if counts is None else np.asarray(counts, np.float64)
+        sums = np.zeros((classes, vectors.shape[1]))
+        square = np.zeros((vectors.shape[1], vectors.shape[1]))
+        for start in range(0, len(truth), 8192):  # in double precision, without a second copy of all vectors
+            here = slice(start, start + 8192)
+            block = vectors[here].astype(np.float64)
+            weighted = counts[here, None] * block
+            np.add.at(sums, truth[here], weighted)
+            square += block.T @ weighted
+        self._of_class = np.bincount(truth, counts, minlength=classes)
+        self._means = sums / np.maximum(self._of_class, np.finfo(float).tiny)[:, None]
+        covariance = (square - self._means.T @ sums) / self._of_class.sum()
+        self._covariance = (covariance + covariance.T) / 2
+
+    def head(self, strength: float) -> Head:
+        """Return the classifier with this share of shrinkage."""
+        import numpy as np
+        from scipy.linalg import solve
+
+        size = np.trace(self._covariance) / len(self._covariance)
+        shrunk = (1 - strength) * self._covariance + (strength * size + 1e-9) * np.eye(len(self._covariance))
+        weights = solve(shrunk, self._means.T, assume_a="pos")
+        there = self._of_class > 0
+        share = np.where(there, self._of_class, 1) / self._of_class.sum()
+        offset = np.log(share) - (self._means * weights.T).sum(axis=1) / 2
+        return Head(np.where(there, weights, 0), np.where(there, offset, -np.inf), strength)
 
 
 def choose_head(vectors: Floats, examples: Examples, *splits: str) -> Head:
@@ -105,7 +134,7 @@ def choose_head(vectors: Floats, examples: Examples, *splits: str) -> Head:
 
 
 def fit_best(vectors: Floats, examples: Examples, rows: Ints, counts: Floats | None = None) -> Head:
-    """Fit a head on these rows for each strength, and return the one with the least log loss on val.
+    """Fit a head on these rows, and return it with the strength of the least log loss on val, once calibrated.
 
     Parameters
     ----------
@@ -114,16 +143,16 @@ def fit_best(vectors: Floats, examples: Examples, rows: Ints, counts: Floats | N
     counts
         How much each of the rows counts; None: 1 each.
     """
-    val, classes = examples.rows("val"), len(examples.labels)
-    fitted = (fit_head(vectors[rows], examples.truth[rows], classes, strength, counts) for strength in STRENGTHS)
-    best = next(fitted)
-    least = log_loss(best.logits(vectors[val]), examples.truth[val])
-    for head in fitted:
-        loss = log_loss(head.logits(vectors[val]), examples.truth[val])
-        if loss >= least:
-            break  # over the strength the loss has one valley: past it there are only slower fits
-        best, least = head, loss
-    return best
+    val = examples.rows("val")
+    val = val[:: -(-len(val) // _ENOUGH)]
+    with _as_many_threads_as_help(vectors):
+        spread = Spread(vectors[rows], examples.truth[rows], len(examples.labels), counts)
+        heads = [spread.head(strength) for strength in STRENGTHS]
+    return min(heads, key=lambda head: _calibrated_loss(head.logits(vectors[val]), examples.truth[val]))
+
+
+def _calibrated_loss(logits: Floats, truth: Ints) -> float:
+    return log_loss(logits, truth, fit_temperature(logits, truth))
 
 
 def probe_recipe(
@@ -136,7 +165,7 @@ def probe_recipe(
     vectors
         Of all examples, length 1 each.
     strength
-        Of the regularisation; None: chosen anew for each training, on val.
+        Share of shrinkage; None: chosen anew for each training, on val.
     resampled
         A fit has no randomness, so several seeds would tell nothing. With this, seed 0 uses the rows as they are, and
         every other one counts each group of photos by a draw of the exponential distribution: the Bayesian bootstrap
@@ -162,35 +191,6 @@ def _group_counts(examples: Examples, seed: int) -> Floats:
     names, number = np.unique(np.asarray(examples.groups), return_inverse=True)
     drawn: Floats = np.random.default_rng(seed).exponential(size=len(names))[number]
     return drawn
-
-
-def cross_validate(vectors: Floats, examples: Examples, strength: float) -> dict[str, Any]:
-    """Return the macro F1 of each fold of the clean photos, its mean and its standard deviation.
-
-    The folds never part a group. The strength is the one that was chosen on the validation photos.
-    """
-    import numpy as np
-
-    clean = examples.rows("train", "val", "test")
-    folds = examples.fold[clean]
-    scores = []
-    for fold in np.unique(folds):
-        inside, outside = clean[folds == fold], clean[folds != fold]
-        if len(np.unique(examples.truth[outside])) < 2:
-            continue
-        head = fit_head(vectors[outside], examples.truth[outside], len(examples.labels), strength)
-        predicted = head.logits(vectors[inside]).argmax(axis=1)
-        scores.append(macro_f1(confusion_matrix(examples.truth[inside], predicted, len(examples.labels))))
-    if not scores:
-        return {"folds": 0, "macro_f1": None, "macro_f1_sd": None, "each": [], "strength": strength}
-    sd = float(np.std(scores, ddof=1)) if len(scores) > 1 else None
-    return {
-        "folds": len(scores),
-        "macro_f1": float(np.mean(scores)),
-        "macro_f1_sd": sd,
-        "each": scores,
-        "strength": strength,
-    }
 
 
 def save_head(head: Head, folder: Path) -> None:

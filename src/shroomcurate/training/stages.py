@@ -1,39 +1,67 @@
-"""The two modes from the examples to what they give: the model's outputs, and raw against cleaned."""
+"""The modes, from the examples to what they give: the model's outputs, and the answers about the dataset."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from shroomcurate.dataset import Dataset
 from shroomcurate.progress import Progress
-from shroomcurate.training.data import UNREADABLE, read_vectors
-from shroomcurate.training.evaluation import bootstrap_difference, confusion_matrix, macro_f1
-from shroomcurate.training.finetune import decoded, finetune
-from shroomcurate.training.probe import Head, choose_head, cross_validate, save_head
+from shroomcurate.training.curve import learning_curve
+from shroomcurate.training.data import REMOVED, UNREADABLE, read_vectors
+from shroomcurate.training.finetune import Trainer, save_model
+from shroomcurate.training.folds import cross_validate
+from shroomcurate.training.network import Network, pixels_of
+from shroomcurate.training.pixels import decode, forget
+from shroomcurate.training.probe import Head, choose_head, fit_head, probe_recipe, save_head
+from shroomcurate.training.search import search
+from shroomcurate.training.verdict import raw_against_clean, raw_against_clean_by_fold
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from shroomcurate.training import TrainOptions
     from shroomcurate.training.data import Examples
+    from shroomcurate.training.fitting import Tracker
+    from shroomcurate.training.folds import Fitted
+    from shroomcurate.training.options import TrainOptions
+    from shroomcurate.training.verdict import Recipe
 
     Floats = NDArray[np.floating[Any]]
+    Ints = NDArray[np.integer[Any]]
 
 
-class Trained(NamedTuple):
-    """What either mode gives back."""
+@dataclass(frozen=True)
+class Trained:
+    """What a mode gives back."""
 
     examples: Examples
     val: Floats
     """Logits of the val photos, in the order of their rows."""
     test: Floats
     """Logits of the test photos, in the order of their rows."""
-    raw_vs_clean: dict[str, Any] | None
-    cross_validation: dict[str, Any] | None
+    answers: dict[str, Any]
+    """``raw_vs_clean``, ``learning_curve``, ``cross_validation``, ``search``; None where there is no answer."""
     notes: list[str]
+    network: Network | None = None
+    """The trained network; None for the probe."""
+    trainer: Trainer | None = None
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """A model that can be asked about the dataset: it is trained anew for each answer."""
+
+    model: str
+    seeded: Recipe
+    """Whose trainings differ from seed to seed."""
+    plain: Recipe
+    """The same, without a resampling of the photos."""
+    fitted: Fitted
+    by_fold: Recipe | None = None
+    """One that chooses nothing by the val photos, so that they can be tested too."""
 
 
 def train_probe(
@@ -41,96 +69,127 @@ def train_probe(
 ) -> Trained:
     """Train the linear probe; write ``probe.npz`` into the folder."""
     vectors = read_vectors(dataset, examples)
-    progress(0, 3, "train probe")
+    progress(0, 1, "train probe")
     head = choose_head(vectors, examples, "train")
     save_head(head, folder)
-    progress(1, 3, "train probe")
-    notes = _why_not_compared(examples, options)
-    compared = None if notes else _compare_by_probe(vectors, examples, head, options)
-    progress(2, 3, "train probe")
-    crossed = cross_validate(vectors, examples, head.strength)
-    progress(3, 3, "train probe")
+    progress(1, 1, "train probe")
     val, test = (head.logits(vectors[examples.rows(split)]) for split in ("val", "test"))
-    return Trained(examples, val, test, compared, crossed, notes)
+    probe = _probe(vectors, examples, head.strength)
+    answers, notes = _answers(examples, options, {"probe": probe, "same": probe}, progress)
+    return Trained(examples, val, test, answers, notes)
 
 
 def train_network(
-    dataset: Dataset, examples: Examples, options: TrainOptions, weights: Path, folder: Path, progress: Progress
+    dataset: Dataset,
+    examples: Examples,
+    options: TrainOptions,
+    weights: Path | None,
+    folder: Path,
+    progress: Progress,
+    trackers: Sequence[Tracker] = (),
 ) -> Trained:
-    """Fine-tune the network; write ``model.keras`` and ``history.csv``, of a raw run into ``raw/``."""
-    with decoded(examples, folder, progress) as (photos, readable):
-        examples = examples.without_unreadable(readable)
-
-        def fit(target: Path, *splits: str) -> tuple[Floats, Floats]:
-            target.mkdir(exist_ok=True)
-            rows = examples.rows(*splits)
-            return finetune(photos, examples, rows, options=options, weights=weights, folder=target, progress=progress)
-
-        val, test = fit(folder, "train")
-        notes, compared = _why_not_compared(examples, options), None
-        if not notes and options.compare == "same":
-            compared = compare(examples, "finetune", fit(folder / "raw", "train", "removed")[1], test, options)
-    if not notes and options.compare == "probe":
-        if dataset.path("embeddings.parquet").exists():
-            vectors = read_vectors(dataset, examples)
-            compared = _compare_by_probe(vectors, examples, choose_head(vectors, examples, "train"), options)
-        else:
-            notes.append("raw was not compared with cleaned: that needs embeddings.parquet, which clean writes")
+    """Train a network; write ``model.keras`` and ``history.csv``. Goes on where a killed one ended."""
+    decoded = decode(examples.places, folder, pixels_of(options.mode), options.resize, progress)
+    examples = examples.without_unreadable(decoded.readable)
+    trainer = Trainer(decoded.photos, examples, options, weights, folder, progress)
+    trials: list[dict[str, Any]] | None = None
+    if options.search:
+        options, trials = search(trainer)
+        trainer = replace(trainer, options=options)
+    network = trainer.train(examples.rows("train"), options.seed, folder, trackers=trackers)
+    save_model(network.classifier, folder)
+    val, test = (trainer.predict(network, examples.rows(split)) for split in ("val", "test"))
+    answerers = {"same": Answerer(options.mode, trainer.recipe, trainer.recipe, _network_fitted(trainer))}
+    if dataset.path("embeddings.parquet").exists():
+        vectors = read_vectors(dataset, examples)
+        answerers["probe"] = _probe(vectors, examples, choose_head(vectors, examples, "train").strength)
+    answers, notes = _answers(examples, options, answerers, progress)
     if unreadable := examples.split.count(UNREADABLE):
         one = unreadable == 1
         notes.append(
             f"{unreadable} photo{'' if one else 's'} could not be read and {'was' if one else 'were'} left out"
         )
-    return Trained(examples, val, test, compared, None, notes)
+    return Trained(examples, val, test, answers | {"search": trials}, notes, network, trainer)
 
 
-def _why_not_compared(examples: Examples, options: TrainOptions) -> list[str]:
-    if options.compare == "none":
-        return ["raw was not compared with cleaned: not asked for"]
-    if not len(examples.rows("removed")):
-        return ["raw was not compared with cleaned: cleaning removed no photo that could be added to training"]
-    return []
+def forget_helpers(trained: Trained) -> None:
+    """Delete what a killed training would have gone on from."""
+    if trained.trainer is not None:
+        trained.trainer.forget()
+        forget(trained.trainer.folder)
 
 
-def _compare_by_probe(vectors: Floats, examples: Examples, head: Head, options: TrainOptions) -> dict[str, Any]:
-    raw = choose_head(vectors, examples, "train", "removed")
-    test = vectors[examples.rows("test")]
-    return compare(examples, "probe", raw.logits(test), head.logits(test), options)
+# -- questions about the dataset -------------------------------------------------------------------------------
 
 
-def compare(examples: Examples, model: str, raw: Floats, clean: Floats, options: TrainOptions) -> dict[str, Any]:
-    """Return how two models of the same recipe do on the same clean test photos, from their logits."""
-    test = examples.rows("test")
-    truth, groups = examples.truth[test], [examples.groups[row] for row in test]
-    classes = len(examples.labels)
-    called = {"raw": raw.argmax(axis=1), "clean": clean.argmax(axis=1)}
-    figures = {
-        name: {
-            "top1": float((predicted == truth).mean()),
-            "macro_f1": macro_f1(confusion_matrix(truth, predicted, classes)),
-        }
-        for name, predicted in called.items()
-    }
-    gain = bootstrap_difference(
-        truth,
-        called["raw"],
-        called["clean"],
-        groups,
-        classes=classes,
-        resamples=options.resamples,
-        seed=options.seed,
+def _probe(vectors: Floats, examples: Examples, strength: float) -> Answerer:
+    return Answerer(
+        "probe",
+        probe_recipe(vectors, examples, resampled=True),
+        probe_recipe(vectors, examples),
+        _probe_fitted(vectors, examples, strength),
+        probe_recipe(vectors, examples, strength=strength),
     )
-    added = Counter(examples.reasons[row] for row in examples.rows("removed"))
-    return {
-        "model": model,
-        "train_photos": {
-            "raw": len(examples.rows("train", "removed")),
-            "clean": len(examples.rows("train")),
-        },
-        "added": dict(sorted(added.items())),
-        **figures,
-        "difference": gain,
-        "test_photos": len(test),
-        "test_groups": len(set(groups)),
-        "resamples": options.resamples,
-    }
+
+
+def _answers(
+    examples: Examples, options: TrainOptions, answerers: Mapping[str, Answerer], progress: Progress
+) -> tuple[dict[str, Any], list[str]]:
+    """Ask what the options want to know; return the answers, and in words what was not answered and why."""
+    seeds = list(range(options.seed, options.seed + options.seeds))
+    with_intervals: dict[str, Any] = {"resamples": options.resamples, "seed": options.seed, "progress": progress}
+
+    def compare(asked: Answerer) -> Any:
+        found = raw_against_clean(examples, asked.seeded, seeds=seeds, model_name=asked.model, **with_intervals)
+        if asked.by_fold:
+            every = raw_against_clean_by_fold(examples, asked.by_fold, model_name=asked.model, **with_intervals)
+            found["by_fold"] = every
+        return found
+
+    def draw(asked: Answerer) -> Any:
+        return {"model": asked.model, **learning_curve(examples, asked.plain, seeds=seeds, **with_intervals)}
+
+    def cross(asked: Answerer) -> Any:
+        return cross_validate(examples, asked.fitted, asked.model)
+
+    answers: dict[str, Any] = {}
+    notes = []
+    for key, option, ask, otherwise in (
+        ("raw_vs_clean", options.raw_vs_clean, compare, "raw was not compared with cleaned"),
+        ("learning_curve", options.learning_curve, draw, "no learning curve was drawn"),
+        ("cross_validation", options.cross_validate, cross, "there was no cross-validation"),
+    ):
+        if option == "none":
+            why = "not asked for"
+        elif key == "raw_vs_clean" and not len(examples.rows(REMOVED)):
+            why = "cleaning removed no photo that could be added to training"
+        elif option not in answerers:
+            why = "that needs embeddings.parquet, which clean writes"
+        else:
+            answers[key] = ask(answerers[option])
+            continue
+        answers[key] = None
+        notes.append(f"{otherwise}: {why}")
+    return answers, notes
+
+
+def _network_fitted(trainer: Trainer) -> Fitted:
+    """Return what trains a network on folds; the next one tells when to stop."""
+
+    def fitted(outside: Ints, inside: Ints) -> Floats:
+        folds = trainer.examples.fold[outside]
+        later = folds[folds > trainer.examples.fold[inside[0]]]
+        watching = folds == (later if len(later) else folds).min()
+        return trainer.recipe(outside[~watching], trainer.options.seed, outside[watching])(inside)
+
+    return fitted
+
+
+def _probe_fitted(vectors: Floats, examples: Examples, strength: float) -> Fitted:
+    """Return what fits the probe on folds; with the strength that was chosen on the validation photos."""
+
+    def fitted(outside: Ints, inside: Ints) -> Floats:
+        head: Head = fit_head(vectors[outside], examples.truth[outside], len(examples.labels), strength)
+        return head.logits(vectors[inside])
+
+    return fitted

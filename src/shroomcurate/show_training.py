@@ -1,0 +1,215 @@
+"""How the results of training look in a terminal; all of them carry the safety notice."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from shroomcurate.dataset import Dataset
+from shroomcurate.show import shortened
+from shroomcurate.terminal import Terminal
+
+if TYPE_CHECKING:
+    from shroomcurate.predict import Prediction, Predictions
+    from shroomcurate.split import SplitSummary
+    from shroomcurate.training import BaselineSummary
+    from shroomcurate.training.comparison import Comparison, Run
+    from shroomcurate.training.estimate import Estimate
+
+
+def expected(terminal: Terminal, found: Estimate) -> None:
+    """Show how long training will take, before it starts."""
+    more = f", {found.trainings:g} trainings" if found.trainings > 1 else ""
+    terminal.say(
+        f"\nUp to about {_duration(found.seconds)}: {found.epochs} epochs of {found.train_photos:,} photos{more}. "
+        "It can be stopped and typed again."
+    )
+    if found.long:
+        terminal.warn("--mode probe answers most of the same questions within minutes.")
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}" if seconds < 10 * size else f"{seconds / size:.0f} {unit}"
+    return f"{max(1, round(seconds))} seconds"
+
+
+def train_baseline(terminal: Terminal, found: Sequence[BaselineSummary], parts: SplitSummary, dataset: Dataset) -> None:
+    """Show the split's certificate, the figures, and what they say of the dataset; of several networks one table."""
+    terminal.counts("Split by group: nothing that belongs together is parted", ("part", "photos"), parts.splits)
+    terminal.counts("Checked", ("what", "count"), parts.certificate)
+    if len(found) == 1:
+        _one(terminal, found[0])
+    else:
+        rows = [
+            (each.architecture or each.mode, each.top1, each.top5, each.macro_f1, each.ece_calibrated) for each in found
+        ]
+        terminal.table("Networks", ("network", "top-1", "top-5", "macro F1", "ECE, calibrated"), rows)
+    for each in found:
+        done = " (done before)" if each.already_done else ""
+        terminal.say(f"\n{escape(str(dataset.root / each.run))}{done}", whole=True)
+    terminal.say(f"[bold]{found[0].safety}[/]")
+    terminal.result({"split": parts, **asdict(found[0])} if len(found) == 1 else {"split": parts, "runs": list(found)})
+
+
+def _one(terminal: Terminal, summary: BaselineSummary) -> None:
+    network = f", {summary.architecture}" if summary.architecture else ""
+    terminal.table(
+        f"Baseline ({summary.mode}{network}, {summary.classes} classes)",
+        (f"on {summary.photos['test']:,} test photos", "value"),
+        [
+            ("top-1", summary.top1),
+            ("top-5", summary.top5),
+            ("macro F1", summary.macro_f1),
+            ("calibration error (ECE)", summary.ece),
+            ("ECE after temperature scaling", summary.ece_calibrated),
+        ],
+    )
+    terminal.table("Left out", ("class", "because"), shortened(list(summary.left_out.items())))
+    if summary.raw_vs_clean:
+        _comparison(terminal, summary.raw_vs_clean, summary.mode)
+    if summary.learning_curve:
+        _curve(terminal, summary.learning_curve)
+    rows = [
+        (each["class"], each["f1"], each["gain"], ", ".join(other["class"] for other in each["taken_for"][:2]))
+        for each in summary.dragging[:5]
+    ]
+    terminal.table("Classes that drag", ("class", "F1", "costs macro F1", "taken for"), rows)
+    _danger(terminal, summary.danger, summary.threshold)
+    _phone(terminal, summary.phone)
+    for note in summary.notes:
+        terminal.warn(note)
+
+
+def _comparison(terminal: Terminal, comparison: Mapping[str, Any], mode: str) -> None:
+    model = "" if comparison["model"] == mode else f" (by the {comparison['model']}, not the model above)"
+    every = comparison.get("by_fold")
+    for where, figures in (
+        ("clean test photos", comparison),
+        ("raw test photos", comparison.get("on_raw_test")),
+        ("clean photos, each tested by models that did not see it", every),
+    ):
+        if not figures:
+            continue
+        rows = [
+            (name, comparison["train_photos"][name], figures[name]["top1"], figures[name]["macro_f1"])
+            for name in ("raw", "clean")
+        ]
+        trained = f"{figures['test_photos']:,} {where}"
+        title = f"Does cleaning help{model}? {trained}"
+        terminal.table(title, ("trained on", "photos", "top-1", "macro F1"), rows)
+        gains = []
+        for name, word in (("top1", "top-1"), ("macro_f1", "macro F1")):
+            gain = figures["difference"][name]
+            gains.append(f"{word} {gain['difference']:+.3f} (95 % interval {gain['low']:+.3f} to {gain['high']:+.3f})")
+        terminal.say("; ".join(gains))
+
+
+def _curve(terminal: Terminal, curve: Mapping[str, Any]) -> None:
+    rows = [(round(each["per_class"]), each["top1"]["mean"], each["macro_f1"]["mean"]) for each in curve["points"]]
+    terminal.table(f"Fewer photos (by the {curve['model']})", ("training photos a class", "top-1", "macro F1"), rows)
+    more = curve["more"].get("top1") or {}
+    for key in ("twice", "thousand"):
+        if answer := more.get(key):
+            why = f": {answer['because']}" if answer.get("because") else ""
+            gain = answer.get("gain")
+            by = f" (top-1 {gain:+.3f}, {answer['low']:+.3f} to {answer['high']:+.3f})" if gain is not None else ""
+            terminal.say(f"Would {answer['photos']:,.0f} photos a class help? {answer['answer']}{by}{why}")
+
+
+def _danger(terminal: Terminal, danger: Mapping[str, Any], threshold: float) -> None:
+    rows: list[tuple[object, ...]] = []
+    if recall := danger.get("recall_poisonous"):
+        rows.append(("poisonous or deadly species called so", recall["share"], recall["photos"]))
+    for key, word in (
+        ("poisonous_taken_for_edible", "poisonous taken for edible"),
+        ("deadly_taken_for_edible", "deadly taken for edible"),
+    ):
+        if taken := danger.get(key):
+            rows.append((word, taken["share"], taken["photos"]))
+    terminal.table("Edible or poisonous, if somebody trusted it", ("on the test photos", "share", "of photos"), rows)
+    terminal.say(f"At and below a certainty of {threshold:.3f} predict says that it does not know.")
+    for note in danger.get("notes", ()):
+        terminal.say(escape(note))
+
+
+def _phone(terminal: Terminal, phone: Sequence[Mapping[str, Any]] | None) -> None:
+    rows = [
+        (
+            each["variant"],
+            each["speed"]["size_mb"],
+            each["speed"]["one_thread"]["median_ms"],
+            each["figures"]["top1"],
+            each["figures"]["ece_calibrated"],
+            "yes" if each["passed"] else each["refused_because"],
+        )
+        for each in phone or ()
+        if each.get("speed")
+    ]
+    terminal.table("For a phone", ("file", "MB", "ms a photo", "top-1", "ECE", "passes"), rows)
+
+
+def runs(terminal: Terminal, found: Sequence[Run]) -> None:
+    """Show the runs of a dataset, the newest first."""
+    rows = [
+        (each.name, each.when[:16].replace("T", " "), each.classes, each.test_photos or 0, each.top1, each.macro_f1)
+        for each in found
+    ]
+    terminal.table("Runs", ("run", "when (UTC)", "classes", "test photos", "top-1", "macro F1"), rows)
+    if not found:
+        terminal.say("There are no runs yet: [bold]shroomcurate train-baseline[/]")
+    elif len(found) > 1:
+        first, second = (shlex.quote(each.name) for each in found[:2])
+        terminal.say(f"\nTo compare two: [bold]shroomcurate runs {second} {first}[/]", whole=True)
+    terminal.result(list(found))
+
+
+def compared(terminal: Terminal, found: Comparison) -> None:
+    """Show two runs on the test photos that both have seen."""
+    rows = [
+        (each.name, each.mode, each.top1, each.macro_f1, each.ece_calibrated) for each in (found.first, found.second)
+    ]
+    terminal.table("Each on its own test photos", ("run", "mode", "top-1", "macro F1", "ECE"), rows)
+    terminal.say(
+        f"\n{found.test_photos:,} test photos in common: the first alone is right on {found.only_first_right:,}, "
+        f"the second alone on {found.only_second_right:,}."
+    )
+    for name, word in (("top1", "top-1"), ("macro_f1", "macro F1")):
+        gain = found.difference[name]
+        terminal.say(
+            f"The second against the first, {word}: {gain['difference']:+.3f} "
+            f"(95 % interval {gain['low']:+.3f} to {gain['high']:+.3f})"
+        )
+    terminal.say(f"[bold]{found.safety}[/]")
+    terminal.result(found)
+
+
+def predictions(terminal: Terminal, found: Predictions) -> None:
+    """Show what a model says of photos, and the notice that belongs to it."""
+    for each in found.photos:
+        _prediction(terminal, each, found)
+    terminal.say(
+        f"\nEdibility is what published sources say of a species; see docs/edibility.md. {escape(found.run)}",
+        whole=True,
+    )
+    # On the error stream too, where --quiet or a pipe would hide it from a person.
+    terminal.say(f"[bold]{found.safety}[/]")
+    terminal.result(found)
+
+
+def _prediction(terminal: Terminal, each: Prediction, found: Predictions) -> None:
+    if each.problem:
+        terminal.warn(f"{each.photo}: {each.problem}")
+        return
+    rows = [(guess.name, f"{guess.certainty:.1%}", guess.edibility, guess.note) for guess in each.guesses]
+    terminal.table(each.photo, ("may be", "certainty", "edibility", "note"), rows)
+    if not each.knows:
+        terminal.warn(
+            f"The model does not know: it is not surer than {found.threshold:.0%}, where it has been wrong before."
+        )
+    terminal.say(f"It knows {found.classes:,} classes and takes anything else for one of them.")
