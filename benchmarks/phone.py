@@ -20,8 +20,8 @@ from shroomcurate.backbone import load_keras
 from shroomcurate.dataset import Dataset
 from shroomcurate.training.data import read_examples
 from shroomcurate.training.evaluation import calibration, softmax
-from shroomcurate.training.finetune import input_pixels
 from shroomcurate.training.phone import VARIANTS, PhoneOptions, export
+from shroomcurate.training.pixels import input_pixels
 
 #: Photos from which int8 takes its ranges.
 CALIBRATION = 100
@@ -34,7 +34,7 @@ def measure(dataset: Dataset, model: Path, variants: tuple[str, ...]) -> list[st
 
     examples = read_examples(dataset)
     photos = {
-        split: np.stack([input_pixels(examples.places[row]) for row in examples.rows(split)])
+        split: np.stack([input_pixels(examples.places[row], 224, "crop") for row in examples.rows(split)])
         for split in ("train", "test")
     }
     truth = {split: examples.truth[examples.rows(split)].astype(int) for split in photos}

@@ -26,8 +26,8 @@ from shroomcurate.download import SCHEMA as DOWNLOADS
 from shroomcurate.report import report
 from shroomcurate.select import SCHEMA as SELECTION
 from shroomcurate.split import split
-from shroomcurate.training import SCHEMA as PREDICTIONS
 from shroomcurate.training.evaluation import confusion_matrix, most_confused, precision_recall_f1
+from shroomcurate.training.results import SCHEMA as PREDICTIONS
 
 FILES = 100
 REMOVED_EVERY, COPY_EVERY = 10, 50
