@@ -202,6 +202,12 @@ def test_any_positive_numbers_are_shares_that_the_options_take(numbers: list[flo
     assert found[0] == pytest.approx(numbers[0] / sum(numbers))
 
 
+@given(st.lists(st.floats(1e-3, 1e6), min_size=2, max_size=3))
+def test_shares_that_are_typed_again_are_the_same_to_the_last_bit(numbers: list[float]) -> None:
+    found = shares("/".join(map(repr, numbers)))
+    assert shares("/".join(map(repr, found))) == found
+
+
 # -- ties of every kind --------------------------------------------------------------------------------------
 
 ties_of = st.dictionaries(

@@ -41,7 +41,7 @@ from shroomcurate.progress import silent
 from shroomcurate.receipts import Change, changed_inputs
 from shroomcurate.report import ReportOptions, report
 from shroomcurate.select import QueryOptions
-from shroomcurate.split import split
+from shroomcurate.split import shares, split
 from shroomcurate.status import STATES, DatasetStatus, StageStatus, status
 from shroomcurate.status.again import TOLD, options_of
 from shroomcurate.status.look import Look
@@ -391,6 +391,25 @@ def test_the_next_command_has_the_options_of_before(finished: Dataset) -> None:
     assert next_of("query") == f" {asked}"
     finished.path("selection.parquet").write_bytes(b"damaged")
     assert next_of("query") == ""
+
+
+def test_the_next_training_has_the_split_the_seed_and_the_trackers_of_before(finished: Dataset) -> None:
+    def tell(name: str, **options: object) -> None:
+        there = finished.path(name).exists()
+        table = read_table(finished.path(name)) if there else make_table((Column("path", "string", "a photo"),), [])
+        write_table(finished.path(name), table, Receipt("train-baseline", options))
+
+    train, val, test = shares("2:1")
+    tell("splits.parquet", train=train, val=val, test=test, seed=3)
+    (run,) = finished.path("runs").iterdir()
+    tell(f"runs/{run.name}/predictions.parquet", seed=3, track=["mlflow", "wandb"])
+    with Look(finished, silent) as look:
+        words = shlex.split(options_of(look, "train-baseline"))
+    assert shares(words[words.index("--split") + 1]) == (train, val, test)
+    assert words[2:] == ["--track", "mlflow,wandb", "--seed", "3"]
+    shutil.rmtree(run)  # as after a training that was killed
+    with Look(finished, silent) as look:
+        assert shlex.split(options_of(look, "train-baseline"))[2:] == ["--seed", "3"]
 
 
 def test_who_has_no_weights_is_sent_to_the_training_that_needs_none(finished: Dataset) -> None:

@@ -101,6 +101,8 @@ def shares(text: str) -> tuple[float, float, float]:
             "Give the shares of training, validation and test, such as 70/15/15; or training against the rest, "
             "which is then halved, such as 4:1.",
         )
+    if abs(total - 1) < 1e-9:
+        total = 1.0  # what is shares already stays as it is, to the last bit
     train, val, test = (number / total for number in numbers)
     return train, val, test
 

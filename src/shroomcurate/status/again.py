@@ -65,6 +65,7 @@ TOLD: Mapping[str, tuple[Told, ...]] = {
         Told("balance", "--balance", "none"),
         Told("search", "--search", 0),
         Told("phone", "--phone", "quick"),
+        Told("track", "--track", ()),
         Told("seed", "--seed", 0),
     ),
     "splits.parquet": (Told("same_day", "--same-day", False), Told("folds", "--folds", 5)),
@@ -95,8 +96,10 @@ def _words(look: Look, stage: str) -> Iterator[str]:
         yield from _split(_receipt(look, "splits.parquet"))
         if run := latest_run(look.dataset):
             yield from _typed("predictions.parquet", _receipt(look, f"runs/{run.name}/predictions.parquet"))
-        elif _embedded(look).get("embedder") == "classic":
-            yield from ("--mode", "probe")  # who has embedded without weights has none to fine-tune
+        else:
+            yield from _typed("predictions.parquet", {"seed": _receipt(look, "splits.parquet").get("seed", 0)})
+            if _embedded(look).get("embedder") == "classic":
+                yield from ("--mode", "probe")  # who has embedded without weights has none to fine-tune
     elif stage == "report":
         with suppress(OSError, ValueError):
             yield from _typed("report.html", look.receipt_of_page().get("options") or {})
@@ -117,6 +120,8 @@ def _receipt(look: Look, name: str) -> Mapping[str, Any]:
 def _typed(name: str, options: Mapping[str, Any]) -> Iterator[str]:
     for told in TOLD[name]:
         value = options.get(told.name, told.default)
+        if isinstance(value, list | tuple):
+            value = ",".join(map(str, value)) or None
         if value is None or str(value) == str(told.default):
             continue
         yield from (told.option,) if isinstance(value, bool) else (told.option, str(value))
@@ -125,7 +130,7 @@ def _typed(name: str, options: Mapping[str, Any]) -> Iterator[str]:
 def _split(options: Mapping[str, Any]) -> Iterator[str]:
     shares = [float(options.get(name, share)) for name, share in _SHARES.items()]
     if shares != list(_SHARES.values()):
-        yield from ("--split", "/".join(f"{share:g}" for share in shares))
+        yield from ("--split", "/".join(map(repr, shares)))  # whole: a rounded one is another split
     yield from _typed("splits.parquet", options)
 
 
