@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from shroomcurate.backbone import build_backbone, find_weights, load_keras
 from shroomcurate.errors import BadOption
 from shroomcurate.safety import SAFETY_NOTICE
-from shroomcurate.training.phone import VARIANTS, PhoneOptions, export, lost_points, refusal, run_file
+from shroomcurate.training.phone import VARIANTS, PhoneOptions, awareness, export, lost_points, refusal, run_file
 from shroomcurate.training.phone.awareness import fine_tuned
 from shroomcurate.training.phone.labelled import read_labels
 from shroomcurate.training.phone.network import plain_network, to_litert
@@ -336,6 +336,29 @@ def test_fine_tuning_for_int8_changes_weights_a_little_and_leaves_the_model_alon
     pixels = photos(50, seed=5)[0].astype(np.float32)
     off = tuned.predict(pixels, verbose=0) - plain_network(model).predict(pixels, verbose=0)
     assert np.abs(off).max() < 1
+
+
+def test_fine_tuning_for_int8_needs_no_gradient_that_a_gpu_refuses_to_repeat() -> None:
+    """TensorFlow has no deterministic gradient of its rounding on a GPU, and says so by an error."""
+    import tensorflow as tf
+
+    kernel = load_keras().Variable(np.linspace(-1, 1, 24).reshape(2, 3, 4), name="kernel", dtype="float32")
+
+    @tf.function
+    def slopes(values: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            loss = tf.reduce_sum(awareness._rounded(values) * 3) + tf.reduce_sum(awareness._rounded_weights(kernel) * 2)
+        return tape.gradient(loss, [values, kernel.value])
+
+    values = tf.constant([-0.5, 0.26, 2.0])
+    graph = slopes.get_concrete_function(values).graph
+    assert not [each.type for each in graph.get_operations() if "FakeQuant" in each.type and "Gradient" in each.type]
+    of_values, of_kernel = slopes(values)
+    assert (of_values.numpy() == 3).all()
+    assert (of_kernel.numpy() == 2).all()
+    steps = np.unique(np.round(awareness._rounded(tf.linspace(0.0, 255.0, 999)).numpy(), 3))
+    assert len(steps) == 256
 
 
 @pytest.mark.shared

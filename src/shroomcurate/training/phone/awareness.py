@@ -122,7 +122,24 @@ def _rounded(inputs: Any) -> Any:
     if isinstance(inputs, list | tuple):
         return [_rounded(each) for each in inputs]
     low, high = tf.minimum(tf.reduce_min(inputs), 0.0), tf.maximum(tf.reduce_max(inputs), 1e-6)
-    return tf.quantization.fake_quant_with_min_max_vars(inputs, tf.stop_gradient(low), tf.stop_gradient(high))
+    rounded = tf.quantization.fake_quant_with_min_max_vars(
+        tf.stop_gradient(inputs), tf.stop_gradient(low), tf.stop_gradient(high)
+    )
+    return _straight_through(inputs, rounded)
+
+
+def _straight_through(values: Any, rounded: Any) -> Any:
+    """Return the rounded values; the gradient is that of the others.
+
+    Not the gradient of TensorFlow's own rounding, which has no deterministic kernel on a GPU: there it is refused.
+    """
+    import tensorflow as tf
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow has no types
+    def pick(values: Any) -> Any:  # noqa: ARG001  # only its gradient counts
+        return tf.identity(rounded), lambda upstream: upstream
+
+    return pick(values)
 
 
 def _rounded_weights(variable: Any) -> Any:
@@ -135,5 +152,7 @@ def _rounded_weights(variable: Any) -> Any:
     depthwise = variable.name == "depthwise_kernel" or (values.shape.rank == 4 and values.shape[-1] == 1)
     flat = tf.reshape(values, (-1, values.shape[-2] * values.shape[-1] if depthwise else values.shape[-1]))
     largest = tf.stop_gradient(tf.maximum(tf.reduce_max(tf.abs(flat), axis=0), 1e-9))
-    rounded = tf.quantization.fake_quant_with_min_max_vars_per_channel(flat, -largest, largest, narrow_range=True)
-    return tf.reshape(rounded, values.shape)
+    rounded = tf.quantization.fake_quant_with_min_max_vars_per_channel(
+        tf.stop_gradient(flat), -largest, largest, narrow_range=True
+    )
+    return tf.reshape(_straight_through(flat, rounded), values.shape)
