@@ -16,7 +16,7 @@ from shroomcurate.errors import BadOption, DamagedFile, SourceMissing, StageMiss
 from shroomcurate.predict import predict
 from shroomcurate.safety import SAFETY_NOTICE
 from shroomcurate.split import split
-from shroomcurate.training import train_baseline
+from shroomcurate.training import phone, train_baseline
 from shroomcurate.training.comparison import compare_runs, list_runs
 from tests.test_finetune import QUICK
 from tests.training import tiny_network
@@ -81,6 +81,24 @@ class TestPredict:
         assert (broken.guesses, broken.knows) == ((), False)
         assert "HTML" in str(broken.problem)
         assert good.guesses
+
+    def test_a_photo_loads_the_network_once(self, trained: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+        loaded: list[int] = []
+        run = phone._run
+        monkeypatch.setattr(phone, "_run", lambda file, part: loaded.append(len(part)) or run(file, part))
+        predict(trained, [next(iter(trained.photos().values()))])
+        assert loaded == [1]
+
+    def test_each_file_has_a_threshold_that_holds_for_it(self, trained: Dataset) -> None:
+        for folder in trained.path("runs").iterdir():
+            rows = read_table(folder / "predictions.parquet").to_pylist()
+            facts = json.loads((folder / "phone" / "model.json").read_text())
+            own = facts["files"][0]["figures"]["threshold"]
+            assert own == json.loads((folder / "metrics.json").read_text())["threshold"] == facts["threshold"]
+            found = predict(trained, [trained.locate(row["path"], None) for row in rows], folder.name)
+            assert found.threshold == own
+            for row, each in zip(rows, found.photos, strict=True):
+                assert not (row["class"] == DEADLY and each.knows and each.guesses[0].edibility == "edible")
 
     def test_what_is_not_there_is_named(self, trained: Dataset, tmp_path: Path) -> None:
         photo = next(iter(trained.photos().values()))

@@ -117,7 +117,8 @@ def _facts(folder: Path) -> dict[str, Any]:
         facts = json.loads((folder / MODEL).read_bytes())
         facts["resize"] = json.loads((folder / "config.json").read_bytes())["options"]["resize"]
         facts["pixels"] = facts["input"]["shape"][1]
-        _ = facts["labels"], facts["threshold"], facts["temperature"], facts["files"][0]["file"]
+        _ = facts["labels"], facts["temperature"], facts["files"][0]["file"]
+        facts["threshold"] = facts["files"][0]["figures"].get("threshold", facts["threshold"])
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DamagedFile(
             f"{folder / MODEL} cannot be read: {error}", f"Delete the folder {folder} and train again."

@@ -123,8 +123,9 @@ def export(
     how_to_resize
         How a photo becomes the network's input, in a sentence for whoever writes the app.
     temperature, threshold
-        By which logits are divided before softmax, and the certainty below which the app must say that it does not
-        know; from the caller.
+        By which logits are divided before softmax, and the certainty at and below which the app must say that it does
+        not know; from the caller. Where `score` gives a file a ``threshold`` of its own, ``model.json`` has the largest
+        of those that passed, which holds for all of them.
 
     Returns
     -------
@@ -216,8 +217,9 @@ def run_file(file: Path) -> Callable[[Photos], Logits]:
     def run(photos: Photos) -> Logits:
         import numpy as np
 
+        parts = np.array_split(photos, min(workers, max(1, len(photos))))  # each loads the file
         with ThreadPoolExecutor(workers) as pool:
-            return np.concatenate(list(pool.map(lambda part: _run(file, part), np.array_split(photos, workers))))
+            return np.concatenate(list(pool.map(lambda part: _run(file, part), parts)))
 
     return run
 
@@ -252,13 +254,14 @@ def _facts(
 ) -> dict[str, Any]:
     """Return what ``model.json`` holds."""
     height, width = model.input_shape[1:3]
+    own = [file["figures"]["threshold"] for file in files if file["passed"] and file["figures"].get("threshold")]
     return {
         "format": FORMAT,
         "safety": SAFETY_NOTICE,
         "input": {"shape": [1, height, width, 3], "type": "uint8", "values": "RGB, 0 to 255", "resize": how_to_resize},
         "output": {"shape": [1, len(labels)], "type": "float32", "values": "logits"},
         "temperature": temperature,
-        "threshold": threshold,
+        "threshold": max([threshold, *own]) if threshold is not None else None,
         "labels": list(labels),
         "labels_inside": LABELS_FILE,
         "gate": {"figures": list(options.gate), "max_loss_points": options.max_loss_points},
