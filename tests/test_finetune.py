@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +19,15 @@ from hypothesis import strategies as st
 
 from shroomcurate.backbone import load_keras
 from shroomcurate.dataset import Dataset, read_table
-from shroomcurate.split import split
-from shroomcurate.training import TrainOptions, planned_run, train_baseline
+from shroomcurate.errors import BadOption, DiskFull, WeightsMissing
+from shroomcurate.split import SplitOptions, split
+from shroomcurate.training import TrainOptions, epochs, phone, pixels, planned_run, results, train_baseline
 from shroomcurate.training.augmentation import augmentation
 from shroomcurate.training.epochs import Record, class_weights, order
 from shroomcurate.training.estimate import estimate
 from shroomcurate.training.pixels import decode, input_pixels
 from shroomcurate.training.search import draw
+from tests.conftest import small_file_system
 from tests.training import LAST_BLOCKS, tiny_network, with_removed_photos
 
 __all__ = ["tiny_network"]  # the fixture
@@ -157,6 +162,79 @@ def test_a_search_keeps_the_settings_with_the_least_validation_loss(dataset: Dat
     assert not (dataset.path(summary.run) / "trials").exists()
 
 
+def test_a_search_that_is_stopped_goes_on_with_the_trainings_that_are_done(
+    dataset: Dataset, tiny_network: Path
+) -> None:
+    options = replace(QUICK, search=2, block_epochs=1, deep_epochs=0, weights=tiny_network)
+    partial = dataset.path("runs") / (planned_run(dataset, options) + ".partial")
+    begun = 0
+
+    def stop_in_the_second(done: int, _total: int, label: str) -> None:
+        nonlocal begun
+        begun += label == "features" and done == options.batch_size
+        if begun == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_baseline(dataset, options, stop_in_the_second)
+    assert len(Record(partial / "trials" / "search-0").rows) == 3
+    told: list[tuple[int, str]] = []
+    train_baseline(dataset, options, lambda done, _total, label: told.append((done, label)))
+    assert "decode photos" not in {label for _, label in told}
+    assert told.count((options.batch_size, "features")) == 2  # the second of the search, and the one that is kept
+
+
+def test_a_training_that_diverges_is_told_and_costs_a_search_only_itself(
+    dataset: Dataset, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shroomcurate.training import search
+
+    wild = {"head_learning_rate": 1e38, "block_learning_rate": 1e38}
+    monkeypatch.setattr(search, "draw", lambda options, _count: [replace(options, **wild), options])
+    options = replace(QUICK, search=2, block_epochs=1, deep_epochs=0, weights=tiny_network)
+    trials = train_baseline(dataset, options).search
+    assert trials is not None
+    assert [trial["chosen"] for trial in trials] == [False, True]
+    assert trials[0]["val_loss"] is None
+    with pytest.raises(BadOption, match="diverged"):
+        train_baseline(dataset, replace(options, search=0, **wild))
+
+
+def test_the_least_loss_is_that_of_an_epoch_whose_loss_is_a_number(tmp_path: Path) -> None:
+    record = Record(tmp_path)
+    for epoch, loss in enumerate([float("nan"), 2.0, float("nan")], start=1):
+        record.weights_of(epoch).write_text(str(epoch))
+        row = {"stage": 1.0, "epoch": float(epoch), "val_loss": loss}
+        record.add([row], over=epoch == 3, weights=record.weights_of(epoch))
+    assert record.least_loss == 2
+    assert record.best == record.weights_of(2)
+
+
+def test_the_epochs_of_the_head_are_tracked_too(
+    dataset: Dataset, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shroomcurate import training
+
+    rows: list[Any] = []
+    monkeypatch.setattr(training, "_trackers", lambda *_: [rows.append])
+    train_baseline(dataset, replace(QUICK, block_epochs=1, deep_epochs=0, weights=tiny_network))
+    assert [(row["stage"], row["epoch"]) for row in rows[:-1]] == [(1, 1), (1, 2), (2, 1)]
+    assert rows[-1] is None
+
+
+def test_two_folds_are_too_few_for_a_network_that_must_know_when_to_stop(dataset: Dataset, tiny_network: Path) -> None:
+    split(dataset, SplitOptions(folds=2))
+    told: list[str] = []
+    with pytest.raises(BadOption, match="2 folds") as error:
+        train_baseline(
+            dataset,
+            replace(QUICK, cross_validate="same", weights=tiny_network),
+            lambda _done, _total, label: told.append(label),
+        )
+    assert "--folds 3" in error.value.hint
+    assert told == []
+
+
 def test_cross_validation_by_the_network_asks_about_every_clean_photo_once(
     dataset: Dataset, tiny_network: Path
 ) -> None:
@@ -185,6 +263,7 @@ def test_the_time_is_estimated_and_a_long_one_is_called_long(
     found = estimate(dataset, options, lambda *_: None)
     assert found is not None
     assert found.trainings == 7
+    assert estimate(dataset, replace(options, search=2), lambda *_: None).trainings == 9  # type: ignore[union-attr]
     assert found.epochs == 3
     assert 0 < found.seconds < 600
     assert not found.long
@@ -289,11 +368,72 @@ def test_the_record_finds_the_epoch_before_a_kill_or_the_one_after(tmp_path: Pat
         record.add([row], over=epoch == 3, weights=record.weights_of(epoch))
     known = Record(tmp_path)
     assert known.rows == record.rows
-    assert known.best == tmp_path / "epoch-002.weights.h5"
+    assert known.best == tmp_path / "epoch-002.weights.npz"
     assert known.last is None
     assert known.stages_over == 1
-    assert sorted(file.name for file in tmp_path.glob("*.h5")) == ["epoch-002.weights.h5"]
+    assert sorted(file.name for file in tmp_path.glob("*.npz")) == ["epoch-002.weights.npz"]
     assert (tmp_path / "history.csv").read_text().splitlines()[1:] == ["1.0,1.0,3.0", "1.0,2.0,1.0", "1.0,3.0,2.0"]
+
+
+def test_a_kill_between_record_and_history_loses_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(epochs, "write_bytes", lambda file, _content: written.append(file.name))
+    record = Record(tmp_path)
+    record.add([{"stage": 1.0, "epoch": 1.0, "val_loss": 1.0}], over=True, weights=record.weights_of(1))
+    assert written == ["history.csv", "record.json"]
+
+
+def test_a_kill_amid_tidying_up_leaves_no_record_of_weights_that_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Record(tmp_path)
+    record.weights_of(1).write_text("1")
+    record.add([{"stage": 1.0, "epoch": 1.0, "val_loss": 1.0}], over=True, weights=record.weights_of(1))
+    unlink = Path.unlink
+
+    def unlink_and_die(file: Path, **how: bool) -> None:
+        unlink(file, **how)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", unlink_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            record.forget()
+    known = Record(tmp_path).best
+    assert known is None or known.exists()
+
+
+def test_a_full_disk_is_an_error_while_weights_are_written(tmp_path: Path) -> None:
+    script = """
+import errno, sys
+from pathlib import Path
+from shroomcurate.backbone import load_keras
+from shroomcurate.training.epochs import save_state
+keras = load_keras()
+model = keras.Sequential([keras.Input((100,)), keras.layers.Dense(1000), keras.layers.Dense(1000)])
+try:
+    save_state(model, Path(sys.argv[1]) / "epoch-001.weights.npz")
+except OSError as error:
+    assert error.errno == errno.ENOSPC
+    print("told")
+"""
+    with small_file_system(tmp_path, 2) as disk:
+        ended = subprocess.run([sys.executable, "-c", script, str(disk)], capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, b"told\n"), ended.stderr.decode()
+
+
+def test_decoding_needs_room_and_looks_only_so_far_ahead(
+    photographed: Callable[..., Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = list(photographed(["A"], wanted=7).photos().values())
+    whole = decode(places, tmp_path, 32, "crop", lambda *_: None).photos.copy()
+    pixels.forget(tmp_path)
+    monkeypatch.setattr(pixels, "_AHEAD", 3)
+    assert (decode(places, tmp_path, 32, "crop", lambda *_: None).photos == whole).all()
+    pixels.forget(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=7 * 32 * 32 * 3 - 1))
+    with pytest.raises(DiskFull, match=r"21\.5 kB"):
+        decode(places, tmp_path, 32, "crop", lambda *_: None)
 
 
 def test_only_the_layers_that_a_stage_names_learn(tiny_network: Path) -> None:
@@ -304,6 +444,26 @@ def test_only_the_layers_that_a_stage_names_learn(tiny_network: Path) -> None:
     assert [layer.name for layer in network.features.layers if layer.trainable and layer.weights] == [LAST_BLOCKS]
     let_learn(network.features, None)
     assert all(layer.trainable for layer in network.features.layers)
+
+
+def test_files_are_scored_without_all_test_photos_in_memory(
+    dataset: Dataset, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[int] = []
+    run = phone._run
+    monkeypatch.setattr(phone, "_run", lambda file, part: scored.append(len(part)) or run(file, part))
+    monkeypatch.setattr(results, "_AT_ONCE", 1)
+    summary = train_baseline(dataset, replace(QUICK, block_epochs=0, deep_epochs=0, weights=tiny_network))
+    assert scored == [1] * summary.photos["test"]
+    assert summary.phone is not None
+    assert summary.phone[0]["figures"]["top1"] == pytest.approx(summary.top1)
+
+
+def test_who_has_no_weights_is_told_of_the_modes_that_need_none(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(WeightsMissing) as error:
+        train_baseline(dataset, replace(QUICK, weights=tmp_path / "none.h5"))
+    assert "--mode probe" in error.value.hint
+    assert "--embedder" not in error.value.hint
 
 
 def test_what_a_run_was_made_on_is_written(dataset: Dataset, tiny_network: Path) -> None:

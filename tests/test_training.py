@@ -243,6 +243,7 @@ def test_a_class_that_is_not_in_all_splits_is_left_out_and_named(cleaned: Datase
         {"head_epochs": 0},
         {"head_learning_rate": float("inf")},
         {"dropout": 1},
+        {"seed": 2**32 - 4},
     ],
 )
 def test_impossible_options_are_refused(wrong: dict[str, object]) -> None:

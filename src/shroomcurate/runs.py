@@ -55,8 +55,9 @@ def read_metrics(run: Path) -> dict[str, Any]:
 def new_run(dataset: Dataset, name: str) -> Iterator[Path]:
     """Give a folder to write a run into; on success it becomes ``runs/<name>`` by one rename.
 
-    It holds what a run of the same name left there that did not end, if that has a :data:`RECORD`, from which this one
-    goes on; otherwise it is empty. What others left behind without one is swept away. Hold the dataset's lock.
+    It holds what a run of the same name left there that did not end, if that has a :data:`RECORD`, its own or that of
+    a training beside it, from which this one goes on; otherwise it is empty. What others left behind without one is
+    swept away. Hold the dataset's lock.
 
     Raises
     ------
@@ -81,7 +82,7 @@ def new_run(dataset: Dataset, name: str) -> Iterator[Path]:
 
 
 def _sweep(partial: Path) -> None:
-    if not (partial / RECORD).exists():
+    if next(partial.rglob(RECORD), None) is None:  # that of a training beside the main one counts, too
         shutil.rmtree(partial, ignore_errors=True)
 
 

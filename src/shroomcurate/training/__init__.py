@@ -141,9 +141,17 @@ def _run_name(options: TrainOptions, config: dict[str, Any]) -> str:
 def _weights(options: TrainOptions) -> Path | None:
     if options.mode != "finetune":
         return None
-    from shroomcurate.backbone import find_weights
+    from shroomcurate.backbone import WEIGHTS_VARIABLE, find_weights
+    from shroomcurate.errors import WeightsMissing
 
-    return find_weights(options.architecture, options.weights)
+    try:
+        return find_weights(options.architecture, options.weights)
+    except WeightsMissing as error:
+        raise WeightsMissing(
+            error.what,
+            f"Name a file or a folder of weights with --weights PATH (or {WEIGHTS_VARIABLE}), or do without them: "
+            "--mode probe or --mode scratch",
+        ) from error
 
 
 def _config(dataset: Dataset, options: TrainOptions, weights: Path | None) -> dict[str, Any]:

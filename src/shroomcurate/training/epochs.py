@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, float]  # stage, epoch, accuracy, loss, val_accuracy, val_loss, learning_rate
 HISTORY = "history.csv"
-_WEIGHTS = ".weights.h5"
+_WEIGHTS = ".weights.npz"
 
 
 def order(rows: Ints, truth: Ints, balance: str, seed: int, epoch: int) -> Ints:
@@ -75,23 +76,32 @@ def optimizer_beside(weights: Path) -> Path:
 
 
 def save_state(model: keras.Model, weights: Path, optimizer: Any = None) -> None:
-    """Write a model's weights, and the optimizer's state beside them.
+    """Write a model's variables, and the optimizer's beside them.
 
-    Not in one file: Keras gives no weights to a model whose optimizer is of another stage than the file's.
+    Not by Keras' ``save_weights``: on a full disk HDF5 tears the process down instead of raising an error.
     """
     import numpy as np
 
     if optimizer is not None:
         np.savez(optimizer_beside(weights), *[variable.numpy() for variable in optimizer.variables])
-    model.save_weights(weights)
+    np.savez(weights, *[variable.numpy() for variable in model.variables])
+
+
+def load_state(model: keras.Model, weights: Path) -> None:
+    """Give a model of the same layers the variables that :func:`save_state` wrote."""
+    _assign(model.variables, weights)
 
 
 def load_optimizer(optimizer: Any, weights: Path) -> None:
     """Give an optimizer, built for the same variables, the state that :func:`save_state` wrote."""
+    _assign(optimizer.variables, optimizer_beside(weights))
+
+
+def _assign(variables: Iterable[Any], file: Path) -> None:
     import numpy as np
 
-    with np.load(optimizer_beside(weights)) as stored:
-        for variable, value in zip(optimizer.variables, stored.values(), strict=True):
+    with np.load(file) as stored:
+        for variable, value in zip(variables, stored.values(), strict=True):
             variable.assign(value)
 
 
@@ -127,8 +137,8 @@ class Record:
 
     @property
     def least_loss(self) -> float:
-        """The least validation loss so far."""
-        return min((row["val_loss"] for row in self.rows), default=float("inf"))
+        """The least validation loss so far; infinite while none was a number."""
+        return min((row["val_loss"] for row in self.rows if math.isfinite(row["val_loss"])), default=math.inf)
 
     def weights_of(self, epoch: int) -> Path:
         """Return where the weights after an epoch belong, the epochs counted from 1 over all stages."""
@@ -143,16 +153,16 @@ class Record:
         self._last = None if over else weights.name
         self.stages_over += over
         known = {"rows": self.rows, "stages_over": self.stages_over, "last": self._last, "best": self._best}
+        write_bytes(self.folder / HISTORY, _as_csv(self.rows))  # first: what the record holds is not written again
         write_bytes(self._file, json.dumps(known).encode())
-        write_bytes(self.folder / HISTORY, _as_csv(self.rows))
         needed = {self._last, self._best, optimizer_beside(self.last).name if self.last else None}
         for file in self.folder.glob("epoch-*"):
             if file.name not in needed:
                 file.unlink()
 
     def forget(self) -> None:
-        """Delete everything but the history."""
-        for file in (*self.folder.glob("epoch-*"), self._file):
+        """Delete everything but the history; the record first, for it must not name weights that are gone."""
+        for file in (self._file, *self.folder.glob("epoch-*")):
             file.unlink(missing_ok=True)
 
 

@@ -60,7 +60,7 @@ def estimate(dataset: Dataset, options: TrainOptions, progress: Progress) -> Est
 def _trainings(examples: Examples, options: TrainOptions) -> float:
     """Return how many trainings on all photos the options come to."""
     return (
-        max(1, options.search)
+        (1 + options.search)  # the settings that were found are trained with once more
         + 2 * options.seeds * (options.raw_vs_clean == "same")
         + _CURVE * options.seeds * (options.learning_curve == "same")
         + len({*examples.fold.tolist()} - {-1}) * (options.cross_validate == "same")

@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shroomcurate.progress import Progress
-from shroomcurate.training.epochs import Record, Row, class_weights, load_optimizer, order, reseed, save_state
+from shroomcurate.training.epochs import (
+    Record,
+    Row,
+    class_weights,
+    load_optimizer,
+    load_state,
+    order,
+    reseed,
+    save_state,
+)
 from shroomcurate.training.network import Network, first_learning, let_learn
 from shroomcurate.training.pixels import batches
 
@@ -107,12 +116,12 @@ def fit(course: Course) -> None:
         if number <= record.stages_over:
             continue
         if record.best and not record.rows_of(number):
-            classifier.load_weights(record.best)
+            load_state(classifier, record.best)
         (_fit_head if stage.name == HEAD else _fit_blocks)(course, stage, number)
     for tracker in course.trackers:
         tracker(None)
     if record.best:
-        classifier.load_weights(record.best)
+        load_state(classifier, record.best)
 
 
 def compiled(model: keras.Model, learning_rate: float) -> keras.Model:
@@ -166,6 +175,9 @@ def _fit_head(course: Course, stage: Stage, number: int) -> None:
     weights = course.record.weights_of(len(rows))
     save_state(network.classifier, weights)
     course.record.add(rows, over=True, weights=weights)
+    for tracker in course.trackers:
+        for row in rows:
+            tracker(row)
     course.progress(stage.epochs, stage.epochs, f"train {stage.name}")
 
 
@@ -213,7 +225,7 @@ def _fit_blocks(course: Course, stage: Stage, number: int) -> None:
     if record.last:
         learner.optimizer.build(learner.trainable_variables)
         load_optimizer(learner.optimizer, record.last)
-        course.network.classifier.load_weights(record.last)
+        load_state(course.network.classifier, record.last)
     rows = tf.Variable(course.order(len(record.rows)), trainable=False)
     learning = batches(lesson.photos, lesson.truth, rows, options.batch_size, course.weight)
     learner.fit(

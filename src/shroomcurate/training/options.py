@@ -21,6 +21,8 @@ PHONES = {
     "quick": ("float32", "float16", "int8"),
     "full": ("float32", "float16", "int8", "int8_qat"),
 }
+#: NumPy, and so Keras, take no seed from here on.
+_SEEDS = 2**32
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ class TrainOptions:
             rate = getattr(self, f"{name}_learning_rate")
             if not (math.isfinite(rate) and rate > 0):
                 raise BadOption(f"{name}_learning_rate is {rate}.", "Give a number above 0, such as 0.001.")
+        if self.seed + self.seeds > _SEEDS:
+            raise BadOption(f"seed is {self.seed}.", f"Give {_SEEDS - self.seeds} or less.")
         if not 0 <= self.dropout < 1:
             raise BadOption(f"dropout is {self.dropout}.", "Give a number from 0 to below 1, such as 0.2.")
         if not 0 <= self.augmentation <= 2:

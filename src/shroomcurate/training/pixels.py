@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from shroomcurate.errors import DiskFull
 from shroomcurate.photos import NotAPhoto, read_photo
-from shroomcurate.progress import Progress
+from shroomcurate.progress import Bytes, Progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     Photos = NDArray[np.uint8]
 
 _PIXELS, _READABLE = "photos.uint8", "readable.npy"
+#: Photos that are decoded before the first of them is written, at most: 150 MB of 224 pixels.
+_AHEAD = 1024
 
 
 class Decoded(NamedTuple):
@@ -46,14 +50,26 @@ def decode(places: Sequence[Path], folder: Path, pixels: int, resize: str, progr
         readable = np.zeros(len(places), bool)
         black = np.zeros(shape[1:], np.uint8)
         one = partial(_pixels_or_none, pixels=pixels, resize=resize)
+        _refuse_full(target, math.prod(shape))
         with target.open("wb") as handle, ThreadPoolExecutor(os.cpu_count()) as pool:
-            for row, photo in enumerate(pool.map(one, places)):
-                readable[row] = photo is not None
-                handle.write((black if photo is None else photo).tobytes())
-                progress(row + 1, len(places), "decode photos")
+            for start in range(0, len(places), _AHEAD):  # all at once would fill the memory while a slow disk writes
+                for row, photo in enumerate(pool.map(one, places[start : start + _AHEAD]), start):
+                    readable[row] = photo is not None
+                    handle.write((black if photo is None else photo).tobytes())
+                    progress(row + 1, len(places), "decode photos")
         np.save(folder / f"half-{_READABLE}", readable)
         (folder / f"half-{_READABLE}").replace(folder / _READABLE)  # its presence says that both are whole
     return Decoded(np.memmap(target, np.uint8, "r", shape=shape), np.load(folder / _READABLE))
+
+
+def _refuse_full(target: Path, needed: int) -> None:
+    before = target.stat().st_size if target.exists() else 0  # of an attempt that was killed; it is overwritten
+    free = shutil.disk_usage(target.parent).free + before
+    if free < needed:
+        raise DiskFull(
+            f"The decoded photos need {Bytes(needed)} in {target.parent.parent}, where {Bytes(free)} are free.",
+            "Make room, then type the same command again. They are deleted when the training is done.",
+        )
 
 
 def forget(folder: Path) -> None:

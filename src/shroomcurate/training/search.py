@@ -65,4 +65,7 @@ def search(trainer: Trainer) -> tuple[TrainOptions, list[dict[str, Any]]]:
             }
         )
     best = min(range(len(found)), key=lambda number: found[number]["val_loss"])
-    return settings[best], [{**trial, "chosen": number == best} for number, trial in enumerate(found)]
+    return settings[best], [
+        {**trial, "val_loss": trial["val_loss"] if math.isfinite(trial["val_loss"]) else None, "chosen": number == best}
+        for number, trial in enumerate(found)
+    ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shroomcurate.dataset import Dataset
+from shroomcurate.errors import BadOption
 from shroomcurate.progress import Progress
 from shroomcurate.training.curve import learning_curve
 from shroomcurate.training.data import REMOVED, UNREADABLE, read_vectors
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
     Ints = NDArray[np.integer[Any]]
+
+#: One fold is tested, one tells when to stop, and one at least is to learn from.
+_FOLDS = 3
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,12 @@ def train_network(
     trackers: Sequence[Tracker] = (),
 ) -> Trained:
     """Train a network; write ``model.keras`` and ``history.csv``. Goes on where a killed one ended."""
+    folds = len(set(examples.fold[examples.rows("train", "val", "test")].tolist()))
+    if options.cross_validate == "same" and folds < _FOLDS:
+        raise BadOption(
+            f"With {folds} folds there is none to tell the network when to stop.",
+            f"Give --folds {_FOLDS} or more, or --cross-validate probe.",
+        )
     decoded = decode(examples.places, folder, pixels_of(options.mode), options.resize, progress)
     examples = examples.without_unreadable(decoded.readable)
     trainer = Trainer(decoded.photos, examples, options, weights, folder, progress)
@@ -99,6 +109,7 @@ def train_network(
     network = trainer.train(examples.rows("train"), options.seed, folder, trackers=trackers)
     save_model(network.classifier, folder)
     val, test = (trainer.predict(network, examples.rows(split)) for split in ("val", "test"))
+    _refuse_diverged(val, test)
     answerers = {"same": Answerer(options.mode, trainer.recipe, trainer.recipe, _network_fitted(trainer))}
     if dataset.path("embeddings.parquet").exists():
         vectors = read_vectors(dataset, examples)
@@ -112,11 +123,21 @@ def train_network(
     return Trained(examples, val, test, answers | {"search": trials}, notes, network, trainer)
 
 
+def _refuse_diverged(*logits: Floats) -> None:
+    import numpy as np
+
+    if not all(np.isfinite(each).all() for each in logits):
+        raise BadOption(
+            "The network says nothing that is a number: its training has diverged.",
+            "Try a larger --batch-size, another --seed, or another --architecture.",
+        )
+
+
 def forget_helpers(trained: Trained) -> None:
     """Delete what a killed training would have gone on from."""
     if trained.trainer is not None:
+        forget(trained.trainer.folder)  # it takes longest, and is made again soonest: the record goes last
         trained.trainer.forget()
-        forget(trained.trainer.folder)
 
 
 # -- questions about the dataset -------------------------------------------------------------------------------
