@@ -27,6 +27,7 @@ from shroomcurate.training.epochs import Record, class_weights, order
 from shroomcurate.training.estimate import estimate
 from shroomcurate.training.pixels import decode, input_pixels
 from shroomcurate.training.search import draw
+from shroomcurate.training.speed import SpeedOptions
 from tests.conftest import small_file_system
 from tests.training import LAST_BLOCKS, tiny_network, with_removed_photos
 
@@ -43,6 +44,11 @@ QUICK = TrainOptions(
     phone="float32",
     resamples=20,
 )
+
+
+@pytest.fixture(autouse=True)
+def few_photos_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "SPEED", SpeedOptions(runs=5, warm_up=1))
 
 
 @pytest.fixture
@@ -111,7 +117,7 @@ def test_a_training_killed_again_and_again_goes_on_and_ends_with_the_same_bytes(
 ) -> None:
     options = replace(QUICK, weights=tiny_network)
     partial = dataset.path("runs") / (planned_run(dataset, options) + ".partial")
-    for after in (2, 3, 4):  # of the head's end, amid a stage, at its end
+    for after in (3, 4):  # amid a stage, and at its end
         words = [str(dataset.root), str(tiny_network), str(after)]
         killed = subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True, check=False)
         assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
@@ -267,7 +273,7 @@ def test_the_time_is_estimated_and_a_long_one_is_called_long(
     assert found.epochs == 3
     assert 0 < found.seconds < 600
     assert not found.long
-    monkeypatch.setattr("shroomcurate.training.estimate._seconds_a_step", lambda *_: 1000.0)
+    monkeypatch.setattr("shroomcurate.training.estimate._seconds_a_batch", lambda *_: (1000.0, 1.0))
     assert estimate(dataset, options, lambda *_: None).long  # type: ignore[union-attr]
     assert estimate(dataset, TrainOptions(mode="probe"), lambda *_: None) is None
 
@@ -345,12 +351,9 @@ def test_every_epoch_shows_every_photo_and_oversampling_makes_classes_equal(
     assert weight[truth].mean() == pytest.approx(1)
 
 
-def test_weights_and_oversampling_are_trained_with(dataset: Dataset, tiny_network: Path) -> None:
-    runs = {
-        balance: train_baseline(dataset, replace(QUICK, balance=balance, weights=tiny_network)).run
-        for balance in ("weights", "oversample")
-    }
-    assert len(set(runs.values())) == 2
+def test_oversampling_is_trained_with(dataset: Dataset, tiny_network: Path) -> None:
+    options = replace(QUICK, balance="oversample", block_epochs=1, deep_epochs=0, weights=tiny_network)
+    assert train_baseline(dataset, options).run == f"runs/{planned_run(dataset, options)}"
 
 
 def test_searches_begin_with_the_options_and_repeat_themselves() -> None:

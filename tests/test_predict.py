@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from shroomcurate import predict as module
+from shroomcurate import runs
 from shroomcurate.cli import app
 from shroomcurate.dataset import Dataset, read_table
 from shroomcurate.errors import BadOption, DamagedFile, SourceMissing, StageMissing
@@ -18,10 +20,10 @@ from shroomcurate.safety import SAFETY_NOTICE
 from shroomcurate.split import split
 from shroomcurate.training import phone, train_baseline
 from shroomcurate.training.comparison import compare_runs, list_runs
-from tests.test_finetune import QUICK
+from tests.test_finetune import QUICK, few_photos_are_timed
 from tests.training import tiny_network
 
-__all__ = ["tiny_network"]  # the fixture
+__all__ = ["few_photos_are_timed", "tiny_network"]  # the fixtures
 
 DEADLY, EDIBLE = "Amanita_phalloides", "Boletus_edulis"
 
@@ -43,7 +45,8 @@ def trained(
 
 class TestPredict:
     def test_it_says_what_the_run_said_of_its_test_photos(self, trained: Dataset) -> None:
-        run = max(trained.path("runs").iterdir(), key=lambda folder: folder.stat().st_mtime_ns)
+        run = runs.latest_run(trained)
+        assert run is not None
         rows = read_table(run / "predictions.parquet").to_pylist()
         found = predict(trained, [trained.locate(row["path"], None) for row in rows])
         assert found.run == f"runs/{run.name}"
@@ -69,7 +72,7 @@ class TestPredict:
             assert predict(trained, [photo]).photos[0].knows is knows
 
     def test_no_deadly_test_photo_is_called_edible_above_the_runs_threshold(self, trained: Dataset) -> None:
-        for folder in trained.path("runs").iterdir():
+        for folder in runs.run_folders(trained):
             threshold = json.loads((folder / "metrics.json").read_text())["threshold"]
             assert threshold >= 0.5
             for row in read_table(folder / "predictions.parquet").to_pylist():
@@ -90,7 +93,7 @@ class TestPredict:
         assert loaded == [1]
 
     def test_each_file_has_a_threshold_that_holds_for_it(self, trained: Dataset) -> None:
-        for folder in trained.path("runs").iterdir():
+        for folder in runs.run_folders(trained):
             rows = read_table(folder / "predictions.parquet").to_pylist()
             facts = json.loads((folder / "phone" / "model.json").read_text())
             own = facts["files"][0]["figures"]["threshold"]
@@ -102,8 +105,10 @@ class TestPredict:
 
     def test_what_is_not_there_is_named(self, trained: Dataset, tmp_path: Path) -> None:
         photo = next(iter(trained.photos().values()))
-        with pytest.raises(SourceMissing):
-            predict(trained, [tmp_path / "none.jpg"])
+        answers = predict(trained, [tmp_path / "none.jpg", tmp_path, photo]).photos
+        assert [each.problem for each in answers] == ["No such file or directory", "Is a directory", None]
+        ended = CliRunner().invoke(app, ["predict", str(tmp_path / "none.jpg"), "--dataset", str(trained.root)])
+        assert ended.exit_code == SourceMissing.exit_code
         with pytest.raises(BadOption, match="2 runs"):
             predict(trained, [photo], run="finetune")
         with pytest.raises(StageMissing, match="network"):
@@ -126,6 +131,26 @@ class TestPredict:
 
 
 class TestRuns:
+    def test_the_latest_is_the_latest_in_a_copy_too_whose_times_are_others(self, trained: Dataset) -> None:
+        latest = runs.latest_run(trained)
+        for folder in runs.run_folders(trained):
+            os.utime(folder, (0, 0) if folder == latest else None)
+        assert runs.latest_run(trained) == latest
+        assert list_runs(trained)[0].latest
+
+    def test_what_was_broken_off_is_named_until_a_later_run(self, trained: Dataset) -> None:
+        left = trained.path("runs") / "finetune-9.partial"
+        (left / "trials" / "search-0").mkdir(parents=True)
+        assert runs.broken_off_runs(trained) == []  # nothing to go on from
+        (left / "trials" / "search-0" / "record.json").write_text("{}")
+        assert runs.broken_off_runs(trained) == [left]
+        assert runs.waiting_run(trained) == left
+        (left / "photos.uint8").write_bytes(b"large")
+        with runs.new_run(trained, "probe-9") as partial:
+            (partial / "metrics.json").write_text("{}")
+        assert runs.waiting_run(trained) is None
+        assert [file.name for file in left.iterdir()] == ["trials"]
+
     def test_all_are_listed_the_newest_first(self, trained: Dataset) -> None:
         found = list_runs(trained)
         assert [run.latest for run in found] == [True, False]

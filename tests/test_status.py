@@ -326,9 +326,15 @@ def test_embeddings_without_a_judgement_are_an_unfinished_cleaning(finished: Dat
 
 
 def test_a_training_that_was_killed_is_unfinished(finished: Dataset) -> None:
-    (finished.path("runs") / "probe-9.partial").mkdir()
+    left = finished.path("runs") / "finetune-9.partial"
+    left.mkdir()
+    assert stage(status(finished), "train-baseline").state == "current"  # it left nothing to go on from
+    (left / "record.json").write_text("{}")
+    (left / "config.json").write_text('{"options": {"mode": "finetune", "head_epochs": 7}}')
     found = stage(status(finished), "train-baseline")
-    assert (found.state, found.details) == ("unfinished", ("probe-9.partial was broken off",))
+    assert (found.state, found.details) == ("unfinished", ("finetune-9.partial was broken off, and goes on",))
+    with Look(finished, silent) as look:
+        assert "--head-epochs 7" in options_of(look, "train-baseline")
     shutil.rmtree(finished.path("runs"))
     assert stage(status(finished), "train-baseline").details == ("the photos are split, but nothing is trained yet",)
 

@@ -359,6 +359,7 @@ BASELINE = BaselineSummary(
     certificate={},
     notes=["a note that is as long as such notes are, and goes on beyond the end of a line of a terminal"],
 )
+LEFT = [Path("dataset/runs/finetune-9.partial")]
 RUN = Run("finetune-" + "x" * 40, "2026-07-27T03:11:22+00:00", True, "finetune", None, 445, 33_000, 0.9, 0.8, 0.02)
 COMPARED = Comparison(
     RUN, RUN, 33_000, 12, 34, {name: {"difference": 0.1, "low": 0.05, "high": 0.15} for name in ("top1", "macro_f1")}
@@ -387,7 +388,7 @@ DRAWINGS: Mapping[str, Callable[[Terminal], None]] = {
     "train-baseline": lambda terminal: show_training.train_baseline(terminal, [BASELINE], SPLIT, Dataset("dataset")),
     "compare": lambda terminal: show_training.train_baseline(terminal, [BASELINE, BASELINE], SPLIT, Dataset("dataset")),
     "expected": lambda terminal: show_training.expected(terminal, Estimate(12_345.0, 123_456, 15, 11.0, long=True)),
-    "runs": lambda terminal: show_training.runs(terminal, [RUN, RUN]),
+    "runs": lambda terminal: show_training.runs(terminal, [RUN, RUN], LEFT, Dataset("dataset")),
     "runs compared": lambda terminal: show_training.compared(terminal, COMPARED),
     "predict": lambda terminal: show_training.predictions(terminal, PREDICTED),
     "report": lambda terminal: show.report(terminal, REPORT),

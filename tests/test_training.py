@@ -58,8 +58,10 @@ def cleaned(selected: Callable[..., Dataset]) -> Dataset:
 
 
 def files_of(dataset: Dataset) -> dict[str, bytes]:
+    """What lies in the runs' folders, but for the environment, which tells when."""
     root = dataset.path("runs")
-    return {str(file.relative_to(root)): file.read_bytes() for file in sorted(root.rglob("*")) if file.is_file()}
+    files = (file for file in sorted(root.rglob("*")) if file.is_file() and file.name != runs.ENVIRONMENT)
+    return {str(file.relative_to(root)): file.read_bytes() for file in files}
 
 
 # -- the probe, from end to end ------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shroomcurate.training.data import Examples
 from shroomcurate.training.evaluation import softmax
-from shroomcurate.training.probe import Head, choose_head, probe_recipe
+from shroomcurate.training.probe import Head, choose_head, fold_recipe, probe_recipe
 from shroomcurate.training.verdict import confused_photos, dragging, raw_against_clean, raw_against_clean_by_fold
 
 LABELS = ("a", "b", "c")
@@ -175,7 +175,7 @@ def test_by_fold_the_interval_is_narrower_than_on_one_test() -> None:
     examples = in_folds(world(removed=18))
     vectors = vectors_of(examples, noise=1.0)
     by_fold = raw_against_clean_by_fold(
-        examples, probe_recipe(vectors, examples, strength=0.1), resamples=300, seed=0, model_name="probe"
+        examples, fold_recipe(vectors, examples), resamples=300, seed=0, model_name="probe"
     )
     once = compared(examples, probe_recipe(vectors, examples), seeds=[0], resamples=300)
     wide, narrow = (
@@ -194,7 +194,7 @@ def test_seed_0_is_the_probe_itself_and_another_seed_counts_groups_alike_for_raw
     train, test = examples.rows("train"), examples.rows("test")
     plain, resampled = probe_recipe(vectors, examples), probe_recipe(vectors, examples, resampled=True)
     own = choose_head(vectors, examples, "train").logits(vectors[test])
-    fixed = probe_recipe(vectors, examples, strength=choose_head(vectors, examples, "train").strength)
+    fixed = fold_recipe(vectors, examples)
     for recipe, seed in ((plain, 0), (plain, 3), (resampled, 0), (fixed, 0)):
         assert (recipe(train, seed)(test) == own).all()
     one = resampled(train, 1)(test)

@@ -14,9 +14,9 @@ from typing import Any
 
 from shroomcurate import edibility
 from shroomcurate.dataset import Dataset
-from shroomcurate.errors import BadOption, DamagedFile, SourceMissing, StageMissing
+from shroomcurate.errors import BadOption, DamagedFile, StageMissing
 from shroomcurate.photos import NotAPhoto
-from shroomcurate.runs import run_folders
+from shroomcurate.runs import finished, latest_run, run_folders
 from shroomcurate.safety import SAFETY_NOTICE
 from shroomcurate.training.evaluation import likeliest, softmax
 from shroomcurate.training.phone import run_file
@@ -77,12 +77,7 @@ def predict(dataset: Dataset, photos: Sequence[Path], run: str | None = None) ->
         No run has a network.
     BadOption
         There is no such run.
-    SourceMissing
-        A photo is not there.
     """
-    for photo in photos:
-        if not photo.is_file():
-            raise SourceMissing(f"There is no photo {photo}.", "Name files: shroomcurate predict photo.jpg")
     folder = _run(dataset, run)
     facts = _facts(folder)
     infer = run_file(folder / "phone" / facts["files"][0]["file"])
@@ -102,13 +97,15 @@ def _run(dataset: Dataset, name: str | None) -> Path:
             f"Type this first: shroomcurate train-baseline {dataset.option}",
         )
     if name is None:
-        return max(folders, key=lambda folder: (folder.stat().st_mtime_ns, folder.name))
+        latest = latest_run(dataset)
+        return latest if latest in folders else max(folders, key=finished)
+    name = name.removeprefix("runs/").rstrip("/")
     fitting = [folder for folder in folders if folder.name == name] or [
         folder for folder in folders if folder.name.startswith(name)
     ]
     if len(fitting) != 1:
-        there = ", ".join(folder.name for folder in folders)
-        raise BadOption(f"{len(fitting)} runs with a network begin with {name!r}.", f"These have one: {there}.")
+        there = ", ".join(folder.name for folder in fitting or folders)
+        raise BadOption(f"{len(fitting)} runs with a network begin with {name!r}.", f"Give one of: {there}.")
     return fitting[0]
 
 
@@ -131,6 +128,8 @@ def _about(photo: Path, facts: dict[str, Any], infer: Callable[[Any], Any]) -> P
         pixels = input_pixels(photo, facts["pixels"], facts["resize"])
     except NotAPhoto as error:
         return Prediction(str(photo), (), knows=False, problem=str(error))
+    except OSError as error:
+        return Prediction(str(photo), (), knows=False, problem=error.strerror or str(error))
     certainty = softmax(infer(pixels[None]), facts["temperature"])
     guesses = tuple(
         _guess(facts["labels"][number], float(certainty[0, number])) for number in likeliest(certainty, TOP)[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -25,11 +26,16 @@ def expected(terminal: Terminal, found: Estimate) -> None:
     """Show how long training will take, before it starts."""
     more = f", {found.trainings:g} trainings" if found.trainings > 1 else ""
     terminal.say(
-        f"\nUp to about {_duration(found.seconds)}: {found.epochs} epochs of {found.train_photos:,} photos{more}. "
+        f"\nUp to about {_duration(found.seconds)}: {found.train_photos:,} photos, {found.epochs} epochs{more}. "
         "It can be stopped and typed again."
     )
     if found.long:
         terminal.warn("--mode probe answers most of the same questions within minutes.")
+
+
+def goes_on(terminal: Terminal, epochs: int) -> None:
+    """Show that a training that was broken off is not begun anew."""
+    terminal.say(f"\nIt goes on after epoch {epochs:,} of the training that was broken off.")
 
 
 def _duration(seconds: float) -> str:
@@ -41,8 +47,13 @@ def _duration(seconds: float) -> str:
 
 def train_baseline(terminal: Terminal, found: Sequence[BaselineSummary], parts: SplitSummary, dataset: Dataset) -> None:
     """Show the split's certificate, the figures, and what they say of the dataset; of several networks one table."""
-    terminal.counts("Split by group: nothing that belongs together is parted", ("part", "photos"), parts.splits)
+    terminal.counts("Split by group: nothing known to belong together is parted", ("part", "photos"), parts.splits)
     terminal.counts("Checked", ("what", "count"), parts.certificate)
+    if not parts.certificate.get("observations"):
+        terminal.warn(
+            "Which photos show one observation is not known here, so only near-duplicates are kept together: photos of "
+            "one mushroom can stand on both sides, and the figures may be too good."
+        )
     if len(found) == 1:
         _one(terminal, found[0])
     else:
@@ -73,6 +84,10 @@ def _one(terminal: Terminal, summary: BaselineSummary) -> None:
     terminal.table("Left out", ("class", "because"), shortened(list(summary.left_out.items())))
     if summary.raw_vs_clean:
         _comparison(terminal, summary.raw_vs_clean, summary.mode)
+    if summary.cross_validation and summary.cross_validation["folds"]:
+        _folds(terminal, summary.cross_validation)
+    if summary.search:
+        _search(terminal, summary.search)
     if summary.learning_curve:
         _curve(terminal, summary.learning_curve)
     rows = [
@@ -80,7 +95,7 @@ def _one(terminal: Terminal, summary: BaselineSummary) -> None:
         for each in summary.dragging[:5]
     ]
     terminal.table("Classes that drag", ("class", "F1", "costs macro F1", "taken for"), rows)
-    _danger(terminal, summary.danger, summary.threshold)
+    _danger(terminal, summary.danger, summary.threshold if summary.phone else None)
     _phone(terminal, summary.phone)
     for note in summary.notes:
         terminal.warn(note)
@@ -93,6 +108,7 @@ def _comparison(terminal: Terminal, comparison: Mapping[str, Any], mode: str) ->
         ("clean test photos", comparison),
         ("raw test photos", comparison.get("on_raw_test")),
         ("clean photos, each tested by models that did not see it", every),
+        ("photos, removed ones included, each tested likewise", (every or {}).get("on_raw_test")),
     ):
         if not figures:
             continue
@@ -110,6 +126,30 @@ def _comparison(terminal: Terminal, comparison: Mapping[str, Any], mode: str) ->
         terminal.say("; ".join(gains))
 
 
+def _folds(terminal: Terminal, crossed: Mapping[str, Any]) -> None:
+    spread = f" ± {crossed['macro_f1_sd']:.3f}" if crossed["macro_f1_sd"] is not None else ""
+    terminal.say(
+        f"\nDoes it hang on the split? Over {crossed['folds']} folds the {crossed['model']} has a macro F1 of "
+        f"{crossed['macro_f1']:.3f}{spread} (standard deviation)."
+    )
+
+
+def _search(terminal: Terminal, trials: Sequence[Mapping[str, Any]]) -> None:
+    rates = [name for name in trials[0] if name.endswith("_learning_rate")]
+    rows = [
+        (
+            "chosen" if each["chosen"] else "",
+            each["val_loss"],
+            each["dropout"],
+            each["augmentation"],
+            ", ".join(f"{each[name]:.2g}" for name in rates),
+        )
+        for each in trials
+    ]
+    header = ("", "validation loss", "dropout", "augmentation", "learning rates")
+    terminal.table("Settings that were tried", header, rows)
+
+
 def _curve(terminal: Terminal, curve: Mapping[str, Any]) -> None:
     rows = [(round(each["per_class"]), each["top1"]["mean"], each["macro_f1"]["mean"]) for each in curve["points"]]
     terminal.table(f"Fewer photos (by the {curve['model']})", ("training photos a class", "top-1", "macro F1"), rows)
@@ -122,18 +162,20 @@ def _curve(terminal: Terminal, curve: Mapping[str, Any]) -> None:
             terminal.say(f"Would {answer['photos']:,.0f} photos a class help? {answer['answer']}{by}{why}")
 
 
-def _danger(terminal: Terminal, danger: Mapping[str, Any], threshold: float) -> None:
+def _danger(terminal: Terminal, danger: Mapping[str, Any], threshold: float | None) -> None:
     rows: list[tuple[object, ...]] = []
     if recall := danger.get("recall_poisonous"):
         rows.append(("poisonous or deadly species called so", recall["share"], recall["photos"]))
     for key, word in (
-        ("poisonous_taken_for_edible", "poisonous taken for edible"),
+        ("poisonous_taken_for_edible", "poisonous or deadly taken for edible"),
         ("deadly_taken_for_edible", "deadly taken for edible"),
+        ("unknown_taken_for_edible", "of unknown edibility taken for edible"),
     ):
         if taken := danger.get(key):
             rows.append((word, taken["share"], taken["photos"]))
     terminal.table("Edible or poisonous, if somebody trusted it", ("on the test photos", "share", "of photos"), rows)
-    terminal.say(f"At and below a certainty of {threshold:.3f} predict says that it does not know.")
+    if threshold is not None:
+        terminal.say(f"At and below a certainty of {threshold:.3f} predict says that it does not know.")
     for note in danger.get("notes", ()):
         terminal.say(escape(note))
 
@@ -154,18 +196,24 @@ def _phone(terminal: Terminal, phone: Sequence[Mapping[str, Any]] | None) -> Non
     terminal.table("For a phone", ("file", "MB", "ms a photo", "top-1", "ECE", "passes"), rows)
 
 
-def runs(terminal: Terminal, found: Sequence[Run]) -> None:
+def runs(terminal: Terminal, found: Sequence[Run], broken_off: Sequence[Path], dataset: Dataset) -> None:
     """Show the runs of a dataset, the newest first."""
     rows = [
-        (each.name, each.when[:16].replace("T", " "), each.classes, each.test_photos or 0, each.top1, each.macro_f1)
+        (each.name, each.architecture or "", each.when[:16].replace("T", " "), each.top1, each.macro_f1)
         for each in found
     ]
-    terminal.table("Runs", ("run", "when (UTC)", "classes", "test photos", "top-1", "macro F1"), rows)
+    terminal.table("Runs", ("run", "network", "when (UTC)", "top-1", "macro F1"), rows)
+    option = escape(dataset.option)
+    for left in broken_off:
+        terminal.say(
+            f"{escape(str(left))} was broken off: typed again, it goes on. Delete the folder to be rid of it.",
+            whole=True,
+        )
     if not found:
-        terminal.say("There are no runs yet: [bold]shroomcurate train-baseline[/]")
+        terminal.say(f"There are no runs yet: [bold]shroomcurate train-baseline {option}[/]", whole=True)
     elif len(found) > 1:
         first, second = (shlex.quote(each.name) for each in found[:2])
-        terminal.say(f"\nTo compare two: [bold]shroomcurate runs {second} {first}[/]", whole=True)
+        terminal.say(f"\nTo compare two: [bold]shroomcurate runs {second} {first} {option}[/]", whole=True)
     terminal.result(list(found))
 
 
@@ -193,11 +241,11 @@ def predictions(terminal: Terminal, found: Predictions) -> None:
     """Show what a model says of photos, and the notice that belongs to it."""
     for each in found.photos:
         _prediction(terminal, each, found)
-    terminal.say(
-        f"\nEdibility is what published sources say of a species; see docs/edibility.md. {escape(found.run)}",
-        whole=True,
-    )
-    # On the error stream too, where --quiet or a pipe would hide it from a person.
+    if any(each.guesses for each in found.photos):
+        terminal.say(
+            f"\n{escape(found.run)} knows {found.classes:,} classes and takes anything else for one of them. "
+            "Edibility is what published sources say of a species, see docs/edibility.md."
+        )
     terminal.say(f"[bold]{found.safety}[/]")
     terminal.result(found)
 
@@ -206,10 +254,8 @@ def _prediction(terminal: Terminal, each: Prediction, found: Predictions) -> Non
     if each.problem:
         terminal.warn(f"{each.photo}: {each.problem}")
         return
-    rows = [(guess.name, f"{guess.certainty:.1%}", guess.edibility, guess.note) for guess in each.guesses]
-    terminal.table(each.photo, ("may be", "certainty", "edibility", "note"), rows)
+    title = each.photo
     if not each.knows:
-        terminal.warn(
-            f"The model does not know: it is not surer than {found.threshold:.0%}, where it has been wrong before."
-        )
-    terminal.say(f"It knows {found.classes:,} classes and takes anything else for one of them.")
+        title += f": the model does not know; it is not surer than {found.threshold:.1%}. It guesses"
+    rows = [(guess.name, f"{guess.certainty:.1%}", guess.edibility, guess.note) for guess in each.guesses]
+    terminal.table(title, ("may be", "certainty", "edibility", "note"), rows)

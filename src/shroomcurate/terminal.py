@@ -101,8 +101,7 @@ class Terminal:
     def result(self, summary: Any) -> None:
         """Print a summary as JSON when that was asked for."""
         if self.as_json:
-            facts = asdict(summary) if is_dataclass(summary) and not isinstance(summary, type) else summary
-            sys.stdout.write(json.dumps(_plain(facts), indent=2, default=str) + "\n")
+            sys.stdout.write(json.dumps(_plain(summary), indent=2, default=str) + "\n")
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
@@ -236,6 +235,8 @@ def _plain(facts: Any) -> Any:
     """Return facts as JSON can hold them: what is not a number is null there."""
     if isinstance(facts, float):
         return facts if math.isfinite(facts) else None
+    if is_dataclass(facts) and not isinstance(facts, type):
+        facts = asdict(facts)
     if isinstance(facts, Mapping):
         return {str(name): _plain(value) for name, value in facts.items()}
     if isinstance(facts, list | tuple | set | frozenset):

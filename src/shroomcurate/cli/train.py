@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from shroomcurate.architectures import BACKBONES
 from shroomcurate.cli.root import DATASET, app, close
 from shroomcurate.dataset import Dataset
 from shroomcurate.embed import EMBEDDERS, EmbedOptions
-from shroomcurate.errors import BadOption
+from shroomcurate.errors import BadOption, SourceMissing
 from shroomcurate.options import AsJson, DatasetFolder, Images, Quiet, Weights, one_of, several_of
 from shroomcurate.progress import Progress
 from shroomcurate.split import SplitOptions, SplitSummary, shares
@@ -27,6 +27,7 @@ from shroomcurate.training import (
     TRACKERS,
     BaselineSummary,
     TrainOptions,
+    check_ready,
     train_baseline,
 )
 
@@ -92,7 +93,7 @@ def _train_baseline(
     balance: Annotated[
         str,
         typer.Option(
-            help="For classes of unequal size: none, weights or oversample.",
+            help="For classes of unequal size: weights, oversample or none.",
             autocompletion=one_of(*BALANCES),
             rich_help_panel=LEARNING,
         ),
@@ -103,7 +104,11 @@ def _train_baseline(
     ] = TrainOptions.search,
     embedder: Annotated[
         str,
-        typer.Option(help="For probe: as in clean.", autocompletion=one_of(*EMBEDDERS), rich_help_panel=LEARNING),
+        typer.Option(
+            help="For probe, where clean left no embeddings.",
+            autocompletion=one_of(*EMBEDDERS),
+            rich_help_panel=LEARNING,
+        ),
     ] = EmbedOptions.embedder,
     weights: Weights = None,
     raw_vs_clean: Annotated[
@@ -153,6 +158,8 @@ def _train_baseline(
     dataset: DatasetFolder = DATASET,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    *,
+    ctx: typer.Context,
 ) -> None:
     """Train a baseline on a split that does not leak, and say what the dataset is worth.
 
@@ -184,10 +191,14 @@ def _train_baseline(
         train, val, test = shares(split)
         splitting = SplitOptions(train, val, test, folds, seed, same_day)
         everyone = _each(options, compare)
+        for name in _typed_in_vain(ctx, options):
+            terminal.warn(f"--{name.replace('_', '-')} has no effect in mode {mode}.")
         place = Dataset(dataset, images)
         place.require("clean.parquet")
         with terminal.progress() as progress:
             parts = _split(place, splitting, EmbedOptions(embedder, weights), progress)
+        for each in everyone:
+            check_ready(place, each)
         found = [_one(terminal, place, each) for each in everyone]
         show_training.train_baseline(terminal, found, parts, place)
         close(terminal, place)
@@ -203,6 +214,14 @@ def _each(options: TrainOptions, compare: str | None) -> list[TrainOptions]:
     return [replace(options, architecture=name) for name in names]
 
 
+def _typed_in_vain(ctx: typer.Context, options: TrainOptions) -> list[str]:
+    """Return the options that were typed and do not count in this mode."""
+    heeded = options.heeded()
+    settings = {field.name for field in fields(options)}
+    typed = [name for name in ctx.params if (source := ctx.get_parameter_source(name)) and source.name == "COMMANDLINE"]
+    return [name for name in typed if name in settings and name not in heeded]
+
+
 def _split(place: Dataset, options: SplitOptions, embedding: EmbedOptions, progress: Progress) -> SplitSummary:
     from shroomcurate.embed import embed
     from shroomcurate.split import split
@@ -213,12 +232,14 @@ def _split(place: Dataset, options: SplitOptions, embedding: EmbedOptions, progr
 
 
 def _one(terminal: Terminal, place: Dataset, options: TrainOptions) -> BaselineSummary:
-    from shroomcurate.training.estimate import estimate
+    from shroomcurate.training.estimate import epochs_done, estimate
 
     with terminal.progress() as progress:
         expected = estimate(place, options, progress)
     if expected:
         show_training.expected(terminal, expected)
+    elif epochs := epochs_done(place, options):
+        show_training.goes_on(terminal, epochs)
     with terminal.progress() as progress:
         return train_baseline(place, options, progress)
 
@@ -235,13 +256,14 @@ def runs(
 
     Example: `shroomcurate runs`
     """
+    from shroomcurate.runs import broken_off_runs
     from shroomcurate.training.comparison import compare_runs, list_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     place = Dataset(dataset, images)
     with reported(terminal):
         if not names:
-            show_training.runs(terminal, list_runs(place))
+            show_training.runs(terminal, list_runs(place), broken_off_runs(place), place)
             return
         if len(names) != 2:
             raise BadOption(f"{len(names)} runs are named.", "Name two to compare them, or none to list all.")
@@ -269,4 +291,7 @@ def predict(
     terminal = Terminal(as_json=as_json, quiet=quiet)
     with reported(terminal):
         place = Dataset(dataset, images)
-        show_training.predictions(terminal, predict(place, photos, run))
+        found = predict(place, photos, run)
+        show_training.predictions(terminal, found)
+        if not any(each.guesses for each in found.photos):
+            raise typer.Exit(SourceMissing.exit_code)

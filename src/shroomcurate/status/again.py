@@ -5,9 +5,11 @@ Typed without them, a cleaning with another ``--eps`` would be judged anew, and 
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from shroomcurate.errors import DamagedFile
@@ -62,7 +64,7 @@ TOLD: Mapping[str, tuple[Told, ...]] = {
         Told("batch_size", "--batch-size", 32),
         Told("augmentation", "--augmentation", 1.0),
         Told("resize", "--resize", "crop"),
-        Told("balance", "--balance", "none"),
+        Told("balance", "--balance", "weights"),
         Told("search", "--search", 0),
         Told("phone", "--phone", "quick"),
         Told("track", "--track", ()),
@@ -91,10 +93,12 @@ def _words(look: Look, stage: str) -> Iterator[str]:
         yield from _typed("embeddings.parquet", _embedded(look))
         yield from _typed("clean.parquet", _receipt(look, "clean.parquet"))
     elif stage == "train-baseline":
-        from shroomcurate.runs import latest_run
+        from shroomcurate.runs import latest_run, waiting_run
 
         yield from _split(_receipt(look, "splits.parquet"))
-        if run := latest_run(look.dataset):
+        if left := waiting_run(look.dataset):
+            yield from _typed("predictions.parquet", _config(left))
+        elif run := latest_run(look.dataset):
             yield from _typed("predictions.parquet", _receipt(look, f"runs/{run.name}/predictions.parquet"))
         else:
             yield from _typed("predictions.parquet", {"seed": _receipt(look, "splits.parquet").get("seed", 0)})
@@ -114,6 +118,15 @@ def _receipt(look: Look, name: str) -> Mapping[str, Any]:
     with suppress(DamagedFile, OSError):
         receipt = look.receipt(name) if look.has(name) else None
         return receipt.options if receipt else {}
+    return {}
+
+
+def _config(run: Path) -> Mapping[str, Any]:
+    """Return the options of a training that was broken off."""
+    from shroomcurate.runs import CONFIG
+
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return dict(json.loads((run / CONFIG).read_bytes())["options"])
     return {}
 
 

@@ -197,10 +197,10 @@ def doubtful(look: Look) -> int:
 
 def train(look: Look) -> StageStatus:
     """Say how the split and the newest run stand."""
-    from shroomcurate.runs import latest_run, read_metrics
+    from shroomcurate.runs import latest_run, read_metrics, waiting_run
 
-    run = latest_run(look.dataset)
-    broken_off = [f"{left.name} was broken off" for left in sorted(look.dataset.path("runs").glob("*.partial"))]
+    run, left = latest_run(look.dataset), waiting_run(look.dataset)
+    broken_off = [f"{left.name} was broken off, and goes on"] if left else []
     if run is None:
         if look.has("splits.parquet"):
             broken_off.insert(0, "the photos are split, but nothing is trained yet")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from shroomcurate import __version__
 from shroomcurate.dataset import Dataset, file_hash
 from shroomcurate.progress import Progress, silent
-from shroomcurate.runs import make_latest, new_run, read_metrics
+from shroomcurate.runs import CONFIG, make_latest, new_run, read_metrics
 from shroomcurate.safety import SAFETY_NOTICE
 from shroomcurate.training.options import ANSWERED_BY, BALANCES, MODES, PHONES, RESIZES, TRACKERS, TrainOptions
 
@@ -39,6 +39,7 @@ __all__ = [
     "TRACKERS",
     "BaselineSummary",
     "TrainOptions",
+    "check_ready",
     "planned_run",
     "train_baseline",
 ]
@@ -104,7 +105,7 @@ def train_baseline(
         ``splits.parquet`` parts what belongs together.
     """
     from shroomcurate.training.data import read_examples
-    from shroomcurate.training.results import write_results
+    from shroomcurate.training.results import write_json, write_results
     from shroomcurate.training.stages import forget_helpers, train_network, train_probe
 
     with dataset.lock("train-baseline"):
@@ -117,6 +118,7 @@ def train_baseline(
             make_latest(folder)
         else:
             with new_run(dataset, folder.name) as partial:
+                write_json(partial / CONFIG, config)
                 if options.mode == "probe":
                     trained = train_probe(dataset, examples, options, partial, progress)
                 else:
@@ -127,6 +129,24 @@ def train_baseline(
         return _summary(folder, read_metrics(folder), done)
 
 
+def check_ready(dataset: Dataset, options: TrainOptions) -> None:
+    """Refuse what could not end, before hours are spent: weights or a tracker's package that are not there.
+
+    Raises
+    ------
+    WeightsMissing
+        In mode finetune: no ImageNet weights.
+    BadOption
+        The package of a tracker is not installed.
+    """
+    from shroomcurate.training.trackers import require_trackers
+
+    _weights(options)
+    if "track" in options.heeded():
+        require_trackers(options.track)
+    dataset.require("clean.parquet")
+
+
 def planned_run(dataset: Dataset, options: TrainOptions) -> str:
     """Return the name that the run with these options has, or will have."""
     return _run_name(options, _config(dataset, options, _weights(options)))
@@ -134,8 +154,7 @@ def planned_run(dataset: Dataset, options: TrainOptions) -> str:
 
 def _run_name(options: TrainOptions, config: dict[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
-    network = f"{options.architecture}-" if options.mode == "finetune" else ""
-    return f"{options.mode}-{network}{digest[:10]}"
+    return f"{options.mode}-{digest[:10]}"
 
 
 def _weights(options: TrainOptions) -> Path | None:
@@ -158,8 +177,9 @@ def _config(dataset: Dataset, options: TrainOptions, weights: Path | None) -> di
     """Return everything the run depends on: its hash names the run."""
     from importlib.metadata import version
 
+    given = asdict(options) | {"weights": file_hash(weights) if weights else None, "track": list(options.track)}
     return {
-        "options": asdict(options) | {"weights": file_hash(weights) if weights else None, "track": list(options.track)},
+        "options": {name: value for name, value in given.items() if name in options.heeded()},
         "inputs": {name: file_hash(dataset.path(name)) for name in _INPUTS if dataset.path(name).exists()},
         "versions": {"shroomcurate": __version__} | {library: version(library) for library in _LIBRARIES[options.mode]},
     }

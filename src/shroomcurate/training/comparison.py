@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from shroomcurate.dataset import Dataset, read_table
 from shroomcurate.errors import BadOption, TooLittleData
-from shroomcurate.runs import latest_run, read_metrics, run_folders
+from shroomcurate.runs import finished, latest_run, read_metrics, run_folders
 from shroomcurate.safety import SAFETY_NOTICE
 
 
@@ -46,7 +45,7 @@ class Comparison:
 def list_runs(dataset: Dataset) -> list[Run]:
     """Return the finished runs, the newest first."""
     latest = latest_run(dataset)
-    folders = sorted(run_folders(dataset), key=lambda folder: (-folder.stat().st_mtime_ns, folder.name))
+    folders = sorted(run_folders(dataset), key=finished, reverse=True)
     return [_run(folder, folder == latest) for folder in folders]
 
 
@@ -88,21 +87,21 @@ def compare_runs(dataset: Dataset, first: str, second: str, resamples: int = 100
 
 def _folder(dataset: Dataset, name: str) -> Path:
     """Return the folder of a run named in full, or by a beginning that only it has."""
+    name = name.removeprefix("runs/").rstrip("/")
     known = {folder.name: folder for folder in run_folders(dataset)}
     fitting = [name] if name in known else [each for each in known if each.startswith(name)]
     if len(fitting) != 1:
-        there = ", ".join(known) or "none"
+        there = ", ".join(fitting or known) or "none"
         raise BadOption(f"{len(fitting)} runs begin with {name!r}.", f"The runs are: {there}.")
     return known[fitting[0]]
 
 
 def _run(folder: Path, latest: bool) -> Run:
     metrics = read_metrics(folder)
-    when = datetime.fromtimestamp(folder.stat().st_mtime, UTC).isoformat(timespec="seconds")
     figures: dict[str, Any] = {name: metrics.get(name) for name in ("mode", "architecture", "top1", "macro_f1")}
     return Run(
         name=folder.name,
-        when=when,
+        when=finished(folder)[0],
         latest=latest,
         classes=len(metrics.get("classes", ())),
         test_photos=metrics.get("photos", {}).get("test"),

@@ -33,8 +33,8 @@ _WEIGHTS = ".weights.npz"
 def order(rows: Ints, truth: Ints, balance: str, seed: int, epoch: int) -> Ints:
     """Return the rows that an epoch shows, in its order.
 
-    With ``oversample`` photos of smaller classes stand in it several times, drawn anew each epoch, so that every class
-    has as many as the largest.
+    With ``oversample`` photos of smaller classes stand in it several times, drawn by the epoch's number, so that every
+    class has as many as the largest.
     """
     import numpy as np
 
@@ -60,7 +60,7 @@ def reseed(model: keras.Model, seed: int, epoch: int) -> None:
     for number, layer in enumerate(_layers(model)):
         for generator in (getattr(layer, "seed_generator", None), getattr(layer, "generator", None)):
             if generator is not None:
-                generator.state.assign([(seed * 1_000_003 + number) % 2**32, epoch << 16])
+                generator.state.assign([(seed * 1_000_003 + number * 10_007 + epoch * 2_654_435_761) % 2**32, 0])
 
 
 def _layers(model: keras.Model) -> Iterable[Any]:

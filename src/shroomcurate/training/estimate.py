@@ -1,13 +1,18 @@
-"""How long a training will take, measured before it starts: a few real steps on this machine, times their number."""
+"""How long a training will take, measured before it starts: a few real steps on this machine, times their number.
+
+What else it takes (reading, converting, the answers of the probe) is added as it was on two cores.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shroomcurate.dataset import Dataset
 from shroomcurate.progress import Progress
+from shroomcurate.tree import PARTIAL
 
 if TYPE_CHECKING:
     from shroomcurate.training.data import Examples
@@ -15,6 +20,10 @@ if TYPE_CHECKING:
 
 #: Seconds from which on a person may want to know of the quicker way.
 LONG = 600.0
+#: Seconds a photo to decode it, a core; to prepare a training and to keep its network; to answer by the probe.
+_DECODING, _STARTING, _ANSWERING = 0.005, 15.0, 10.0
+#: Seconds for the LiteRT files, and epochs of training that they add, each half as long again as an ordinary one.
+_FILES = {"float32": (10.0, 0.0), "quick": (25.0, 0.0), "full": (40.0, 4.5)}
 #: Trainings that the learning curve adds for each seed, in units of one on all photos: 1 + 1/2 + 1/4 + …
 _CURVE = 2.0
 
@@ -44,17 +53,30 @@ def estimate(dataset: Dataset, options: TrainOptions, progress: Progress) -> Est
     if options.mode == "probe":
         return None
     place = dataset.path("runs") / planned_run(dataset, options)
-    if place.exists() or place.with_name(place.name + ".partial").exists():
+    if place.exists() or place.with_name(place.name + PARTIAL).exists():
         return None
     examples = read_examples(dataset)
     train = len(examples.rows("train"))
     epochs = sum(stage.epochs for stage in stages(options) if stage.name != HEAD)
     number = _trainings(examples, options)
-    steps = -(-train // options.batch_size) * epochs * number
     progress(0, 1, "estimate the time")
-    seconds = steps * _seconds_a_step(examples, options)
+    step, forward = _seconds_a_batch(examples, options)
     progress(1, 1, "estimate the time")
+    files, more = _FILES[options.phone]
+    batches = -(-train // options.batch_size)
+    one = _STARTING + batches * epochs * step + (batches + len(examples.rows("val")) / options.batch_size) * forward
+    seconds = number * one + files + more * batches * step + _ANSWERING
+    seconds += len(examples.places) * _DECODING / (os.cpu_count() or 1)
     return Estimate(seconds, train, epochs, number, seconds > LONG)
+
+
+def epochs_done(dataset: Dataset, options: TrainOptions) -> int:
+    """Return how many epochs of this training are on the disk, from which it goes on."""
+    from shroomcurate.training import planned_run
+    from shroomcurate.training.epochs import Record
+
+    name = planned_run(dataset, options)
+    return len(Record(dataset.path("runs") / (name + PARTIAL)).rows)
 
 
 def _trainings(examples: Examples, options: TrainOptions) -> float:
@@ -67,7 +89,8 @@ def _trainings(examples: Examples, options: TrainOptions) -> float:
     )
 
 
-def _seconds_a_step(examples: Examples, options: TrainOptions) -> float:
+def _seconds_a_batch(examples: Examples, options: TrainOptions) -> tuple[float, float]:
+    """Return how long a batch takes to learn from, and to only look at."""
     import numpy as np
 
     from shroomcurate.backbone import find_weights
@@ -89,4 +112,9 @@ def _seconds_a_step(examples: Examples, options: TrainOptions) -> float:
             begun = time.perf_counter()
             learner.train_on_batch(batch, labels)
             took.append(time.perf_counter() - begun)
-    return min(took[1:])
+        looked = []
+        for _ in range(3):
+            begun = time.perf_counter()
+            network.features.predict_on_batch(batch)
+            looked.append(time.perf_counter() - begun)
+    return min(took[1:]), min(looked[1:])

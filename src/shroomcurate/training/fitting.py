@@ -226,7 +226,8 @@ def _fit_blocks(course: Course, stage: Stage, number: int) -> None:
         learner.optimizer.build(learner.trainable_variables)
         load_optimizer(learner.optimizer, record.last)
         load_state(course.network.classifier, record.last)
-    rows = tf.Variable(course.order(len(record.rows)), trainable=False)
+    with tf.device("CPU"):  # where the photos are gathered
+        rows = tf.Variable(course.order(len(record.rows)), trainable=False)
     learning = batches(lesson.photos, lesson.truth, rows, options.batch_size, course.weight)
     learner.fit(
         learning,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from shroomcurate.errors import DiskFull
 from shroomcurate.photos import NotAPhoto, read_photo
 from shroomcurate.progress import Bytes, Progress
+from shroomcurate.runs import CACHE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.integer[Any]]
     Photos = NDArray[np.uint8]
 
-_PIXELS, _READABLE = "photos.uint8", "readable.npy"
+_READABLE, _PIXELS = CACHE
 #: Photos that are decoded before the first of them is written, at most: 150 MB of 224 pixels.
 _AHEAD = 1024
 
@@ -74,7 +75,7 @@ def _refuse_full(target: Path, needed: int) -> None:
 
 def forget(folder: Path) -> None:
     """Delete what :func:`decode` wrote."""
-    for name in (_READABLE, _PIXELS):
+    for name in CACHE:
         (folder / name).unlink(missing_ok=True)
 
 

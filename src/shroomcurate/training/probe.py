@@ -133,7 +133,9 @@ def choose_head(vectors: Floats, examples: Examples, *splits: str) -> Head:
     return fit_best(vectors, examples, examples.rows(*splits))
 
 
-def fit_best(vectors: Floats, examples: Examples, rows: Ints, counts: Floats | None = None) -> Head:
+def fit_best(
+    vectors: Floats, examples: Examples, rows: Ints, counts: Floats | None = None, val: Ints | None = None
+) -> Head:
     """Fit a head on these rows, and return it with the strength of the least log loss on val, once calibrated.
 
     Parameters
@@ -142,8 +144,10 @@ def fit_best(vectors: Floats, examples: Examples, rows: Ints, counts: Floats | N
         Of all examples, length 1 each.
     counts
         How much each of the rows counts; None: 1 each.
+    val
+        The rows to choose by; None: the split's own.
     """
-    val = examples.rows("val")
+    val = examples.rows("val") if val is None else val
     val = val[:: -(-len(val) // _ENOUGH)]
     with _as_many_threads_as_help(vectors):
         spread = Spread(vectors[rows], examples.truth[rows], len(examples.labels), counts)
@@ -151,21 +155,39 @@ def fit_best(vectors: Floats, examples: Examples, rows: Ints, counts: Floats | N
     return min(heads, key=lambda head: _calibrated_loss(head.logits(vectors[val]), examples.truth[val]))
 
 
+def fold_recipe(vectors: Floats, examples: Examples) -> Recipe:
+    """Return the probe as a recipe for folds: it chooses its strength by the clean photos of one fold of its rows.
+
+    Nothing is asked of photos that are not among the rows, val's own included. The head is fitted on all rows.
+    """
+    import numpy as np
+
+    clean = np.zeros(len(examples.truth), bool)
+    clean[examples.rows("train", "val", "test")] = True
+
+    def train(rows: Ints, _seed: int) -> Callable[[Ints], Floats]:
+        folds = examples.fold[rows]
+        watching = folds == folds.min()
+        known = np.isin(examples.truth[rows], examples.truth[rows[~watching]])  # others have no finite loss
+        val = rows[watching & clean[rows] & known]
+        chosen = fit_best(vectors, examples, rows[~watching], val=val).strength if len(val) else STRENGTHS[-1]
+        head = fit_head(vectors[rows], examples.truth[rows], len(examples.labels), chosen)
+        return lambda wanted: head.logits(vectors[wanted])
+
+    return train
+
+
 def _calibrated_loss(logits: Floats, truth: Ints) -> float:
     return log_loss(logits, truth, fit_temperature(logits, truth))
 
 
-def probe_recipe(
-    vectors: Floats, examples: Examples, *, strength: float | None = None, resampled: bool = False
-) -> Recipe:
+def probe_recipe(vectors: Floats, examples: Examples, *, resampled: bool = False) -> Recipe:
     """Return the probe as a recipe: training rows and a seed -> a function from rows to logits.
 
     Parameters
     ----------
     vectors
         Of all examples, length 1 each.
-    strength
-        Share of shrinkage; None: chosen anew for each training, on val.
     resampled
         A fit has no randomness, so several seeds would tell nothing. With this, seed 0 uses the rows as they are, and
         every other one counts each group of photos by a draw of the exponential distribution: the Bayesian bootstrap
@@ -175,10 +197,7 @@ def probe_recipe(
 
     def train(rows: Ints, seed: int) -> Callable[[Ints], Floats]:
         counts = _group_counts(examples, seed)[rows] if resampled and seed else None
-        if strength is None:
-            head = fit_best(vectors, examples, rows, counts)
-        else:
-            head = fit_head(vectors[rows], examples.truth[rows], len(examples.labels), strength, counts)
+        head = fit_best(vectors, examples, rows, counts)
         return lambda wanted: head.logits(vectors[wanted])
 
     return train

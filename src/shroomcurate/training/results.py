@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shroomcurate import edibility
 from shroomcurate.dataset import Column, Receipt, make_table, write_table
 from shroomcurate.progress import Progress
+from shroomcurate.runs import ENVIRONMENT
 from shroomcurate.safety import SAFETY_NOTICE
 from shroomcurate.training.danger import danger
 from shroomcurate.training.epochs import order
@@ -18,6 +20,7 @@ from shroomcurate.training.options import PHONES
 from shroomcurate.training.phone import PhoneOptions, export
 from shroomcurate.training.pixels import batches
 from shroomcurate.training.plots import write_plots
+from shroomcurate.training.speed import SpeedOptions
 from shroomcurate.training.verdict import confused_photos, dragging
 
 if TYPE_CHECKING:
@@ -47,6 +50,8 @@ SCHEMA = (
 
 #: Below this certainty an answer is more likely wrong than right.
 AS_LIKELY_WRONG = 0.5
+#: Certainties of the same photo differ by a few millionths between Keras, LiteRT and processors.
+MARGIN = 0.001
 
 
 def write_results(
@@ -54,15 +59,14 @@ def write_results(
 ) -> None:
     """Write the figures, predictions, plots and files for a phone into the folder."""
     metrics = _metrics(trained, options) | {"inputs": config["inputs"]}
-    _write_json(folder / "labels.json", list(trained.examples.labels))
-    _write_json(folder / "config.json", config)
-    _write_json(folder / "environment.json", _environment(config))
+    write_json(folder / "labels.json", list(trained.examples.labels))
+    write_json(folder / ENVIRONMENT, _environment(config))
     _write_predictions(folder / "predictions.parquet", trained, metrics["temperature"], config)
     write_plots(folder, metrics)
     if trained.network is not None and trained.trainer is not None:
         files = _write_phone(folder / PHONE, trained.network, trained.trainer, metrics, progress)
         metrics["threshold"] = files[0]["figures"]["threshold"]  # that of the file which `predict` asks
-    _write_json(folder / "metrics.json", metrics)
+    write_json(folder / "metrics.json", metrics)
     progress(1, 1, "figures")
 
 
@@ -72,6 +76,7 @@ def _environment(config: dict[str, Any]) -> dict[str, Any]:
     import platform
 
     facts = {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),
@@ -126,15 +131,18 @@ def _write_phone(
         how_to_resize=_RESIZE[options.resize].format(pixels=trainer.photos.shape[1]),
         temperature=metrics["temperature"],
         threshold=metrics["threshold"],
-        options=PhoneOptions(variants=PHONES[options.phone], seed=options.seed),
+        options=PhoneOptions(variants=PHONES[options.phone], seed=options.seed, speed=SPEED),
         progress=progress,
     )
+    return float(json.loads((folder / "model.json").read_bytes())["threshold"])
 
 
 _RESIZE = {
     "crop": "scale the shorter side to {pixels} pixels, bilinear, and cut out the middle",
     "pad": "scale the longer side to {pixels} pixels, bilinear, and fill the rest with black",
 }
+#: How long the files are timed.
+SPEED = SpeedOptions()
 #: Training photos from which int8 learns its ranges, at most.
 CALIBRATION = 200
 #: Test photos that are in memory at once while a file is scored: 600 MB of 224 pixels.
@@ -184,10 +192,11 @@ _ANSWERS = ("raw_vs_clean", "learning_curve", "cross_validation", "search")
 def _threshold(harm: dict[str, Any]) -> float:
     """Return the calibrated certainty at and below which the model says that it does not know.
 
-    Surer than it ever was when it called a dangerous test photo edible, and rather right than wrong.
+    Surer, by a :data:`MARGIN`, than it ever was when it called a dangerous test photo edible, and rather right than
+    wrong.
     """
     found: list[float] = [each["threshold"] for each in (harm.get("abstention") or {}).values() if each]
-    return max([AS_LIKELY_WRONG, *found])
+    return max([AS_LIKELY_WRONG, *(min(1.0, each + MARGIN) for each in found)])
 
 
 def _write_predictions(target: Path, trained: Trained, temperature: float, config: dict[str, Any]) -> None:
@@ -208,7 +217,7 @@ def _write_predictions(target: Path, trained: Trained, temperature: float, confi
     write_table(target, make_table(SCHEMA, rows), receipt)
 
 
-def _write_json(target: Path, content: Any) -> None:
+def write_json(target: Path, content: Any) -> None:
     """Write JSON; six decimals, which is finer than any figure here is known."""
 
     def rounded(value: Any) -> Any:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 #: Factors by which learning rates differ from the options', at most, either way.
 RATE_FACTOR = 5.0
 DROPOUT = (0.0, 0.5)
+#: Factors by which augmentation differs.
 AUGMENTATION = (0.3, 1.6)
 
 
@@ -36,7 +37,8 @@ def draw(options: TrainOptions, count: int) -> list[TrainOptions]:
             for name, factor in zip(("head", "block", "deep", "scratch"), factors, strict=True)
         }
         changed["dropout"] = round(float(rng.uniform(*DROPOUT)), 2)
-        changed["augmentation"] = round(float(rng.uniform(*AUGMENTATION)), 2)
+        factor = rng.uniform(*AUGMENTATION)
+        changed["augmentation"] = round(min(2.0, float(factor) * options.augmentation), 2)  # none stays none
         drawn.append(replace(options, **changed))
     return drawn
 

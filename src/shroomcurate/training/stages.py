@@ -16,7 +16,7 @@ from shroomcurate.training.finetune import Trainer, save_model
 from shroomcurate.training.folds import cross_validate
 from shroomcurate.training.network import Network, pixels_of
 from shroomcurate.training.pixels import decode, forget
-from shroomcurate.training.probe import Head, choose_head, fit_head, probe_recipe, save_head
+from shroomcurate.training.probe import choose_head, fold_recipe, probe_recipe, save_head
 from shroomcurate.training.search import search
 from shroomcurate.training.verdict import raw_against_clean, raw_against_clean_by_fold
 
@@ -78,7 +78,7 @@ def train_probe(
     save_head(head, folder)
     progress(1, 1, "train probe")
     val, test = (head.logits(vectors[examples.rows(split)]) for split in ("val", "test"))
-    probe = _probe(vectors, examples, head.strength)
+    probe = _probe(vectors, examples)
     answers, notes = _answers(examples, options, {"probe": probe, "same": probe}, progress)
     return Trained(examples, val, test, answers, notes)
 
@@ -101,6 +101,7 @@ def train_network(
         )
     decoded = decode(examples.places, folder, pixels_of(options.mode), options.resize, progress)
     examples = examples.without_unreadable(decoded.readable)
+    vectors = read_vectors(dataset, examples) if dataset.path("embeddings.parquet").exists() else None
     trainer = Trainer(decoded.photos, examples, options, weights, folder, progress)
     trials: list[dict[str, Any]] | None = None
     if options.search:
@@ -111,9 +112,8 @@ def train_network(
     val, test = (trainer.predict(network, examples.rows(split)) for split in ("val", "test"))
     _refuse_diverged(val, test)
     answerers = {"same": Answerer(options.mode, trainer.recipe, trainer.recipe, _network_fitted(trainer))}
-    if dataset.path("embeddings.parquet").exists():
-        vectors = read_vectors(dataset, examples)
-        answerers["probe"] = _probe(vectors, examples, choose_head(vectors, examples, "train").strength)
+    if vectors is not None:
+        answerers["probe"] = _probe(vectors, examples)
     answers, notes = _answers(examples, options, answerers, progress)
     if unreadable := examples.split.count(UNREADABLE):
         one = unreadable == 1
@@ -143,13 +143,14 @@ def forget_helpers(trained: Trained) -> None:
 # -- questions about the dataset -------------------------------------------------------------------------------
 
 
-def _probe(vectors: Floats, examples: Examples, strength: float) -> Answerer:
+def _probe(vectors: Floats, examples: Examples) -> Answerer:
+    folded = fold_recipe(vectors, examples)
     return Answerer(
         "probe",
         probe_recipe(vectors, examples, resampled=True),
         probe_recipe(vectors, examples),
-        _probe_fitted(vectors, examples, strength),
-        probe_recipe(vectors, examples, strength=strength),
+        lambda outside, inside: folded(outside, 0)(inside),
+        folded,
     )
 
 
@@ -202,15 +203,5 @@ def _network_fitted(trainer: Trainer) -> Fitted:
         later = folds[folds > trainer.examples.fold[inside[0]]]
         watching = folds == (later if len(later) else folds).min()
         return trainer.recipe(outside[~watching], trainer.options.seed, outside[watching])(inside)
-
-    return fitted
-
-
-def _probe_fitted(vectors: Floats, examples: Examples, strength: float) -> Fitted:
-    """Return what fits the probe on folds; with the strength that was chosen on the validation photos."""
-
-    def fitted(outside: Ints, inside: Ints) -> Floats:
-        head: Head = fit_head(vectors[outside], examples.truth[outside], len(examples.labels), strength)
-        return head.logits(vectors[inside])
 
     return fitted

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +38,23 @@ def open_trackers(names: tuple[str, ...], folder: Path, run: str, settings: Mapp
     return [known[name](folder / name, run, settings) for name in names]
 
 
+def require_trackers(names: tuple[str, ...]) -> None:
+    """Refuse trackers whose packages are not there.
+
+    Raises
+    ------
+    BadOption
+        The package of one is not installed.
+    """
+    for name in names:
+        if find_spec(name) is None:
+            raise _not_installed(name)
+
+
 def _not_installed(name: str) -> BadOption:
     return BadOption(
         f"--track {name} needs the package {name}, which is not installed.",
-        f"Type: pip install 'shroomcurate[{name}]'",
+        f"Install it beside shroomcurate: pip install {name}",
     )
 
 

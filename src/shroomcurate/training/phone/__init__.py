@@ -265,7 +265,9 @@ def _facts(
         "labels": list(labels),
         "labels_inside": LABELS_FILE,
         "gate": {"figures": list(options.gate), "max_loss_points": options.max_loss_points},
-        "fine_tuning": {"epochs": options.epochs, "learning_rate": options.learning_rate, "seed": options.seed},
+        "fine_tuning": {"epochs": options.epochs, "learning_rate": options.learning_rate, "seed": options.seed}
+        if "int8_qat" in options.variants
+        else None,
         "files": files,
     }
 
