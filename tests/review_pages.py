@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -178,6 +179,14 @@ def _verdict(kind: str, word: str) -> str:
 def saved(page: Page) -> dict[int, str]:
     """The verdicts that the page shows as saved."""
     return {number: mark.verdict for number, mark in marks(page).items() if mark.saved == "yes" and mark.verdict}
+
+
+def shown(page: Page, verdicts: dict[int, str], seconds: float = 5) -> bool:
+    """Whether the page comes to show just these verdicts as saved: an undo, and what another tab did, come later."""
+    until = time.monotonic() + seconds
+    while saved(page) != verdicts and time.monotonic() < until:
+        page.wait_for_timeout(20)
+    return saved(page) == verdicts
 
 
 def press(page: Page, *keys: str) -> None:
