@@ -370,11 +370,11 @@ def main() -> None:
     kind, name, folder = sys.argv[1:]
     try:
         read = KINDS[kind][name](Path(folder))
+        started = time.perf_counter()
+        rows = read()
     except ImportError as error:
         print(error, file=sys.stderr)
         raise SystemExit(MISSING) from error
-    started = time.perf_counter()
-    rows = read()
     print(json.dumps({"seconds": time.perf_counter() - started, "rows": rows}))
 
 
