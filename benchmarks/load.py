@@ -63,7 +63,7 @@ ONE_TRANSACTION = "official recipe, in one transaction"
 LOAD = "load-csvs"
 LOAD_ALL = "load-csvs --all-taxa --quality any"
 ALL = ("--all-taxa", "--quality", "any")
-PARTS = ("recipe", "load", "read", "inflate", "hash", "memory")
+PARTS = ("recipe", "transaction", "load", "all", "read", "inflate", "hash", "memory")
 FORMATS = ("plain", "gz")
 
 
@@ -262,25 +262,34 @@ def measure(chosen: argparse.Namespace, scratch: Path) -> Results:
     for folder in folders.values():
         for table in TABLES:
             _run(["cat", str(table_path(folder, table))], {}, subprocess.DEVNULL)  # so that nobody waits for the disk
-    if {"recipe", "load"} & chosen.only:
+    if {"recipe", "transaction", "load", "all"} & chosen.only:
         with server(scratch, chosen.database_url) as postgres:
             for turn in range(max(chosen.repeat, chosen.recipe_repeat)):
                 for form, folder in folders.items():
-                    if "recipe" in chosen.only and turn < chosen.recipe_repeat:
-                        run_recipe(postgres, folder, results["recipe", RECIPE, form])
-                        run_recipe(postgres, folder, results["recipe", ONE_TRANSACTION, form], "READ COMMITTED")
-                    if "load" in chosen.only and turn < chosen.repeat:
-                        run_load(postgres, folder, results["load", LOAD, form])
-                        run_load(postgres, folder, results["load", LOAD_ALL, form], *ALL)
+                    _one_turn(postgres, folder, form, turn, chosen, results)
     for kind in [kind for kind in KINDS if {"filter": "read", "count": "read"}.get(kind, kind) in chosen.only]:
         for _ in range(chosen.repeat):
             for form, folder in folders.items():
-                for name in KINDS[kind]:
+                for name in chosen.readers or KINDS[kind]:
                     only = {"inflate": "gz", "hash": "plain"}.get(kind, "gz" if " over " in name else form)
-                    measured = results[kind, name, form] if only == form else None
+                    measured = results[kind, name, form] if only == form and name in KINDS[kind] else None
                     if measured and not measured.note.startswith("skipped"):
                         run_reader(kind, name, folder, measured)
     return results
+
+
+def _one_turn(
+    postgres: Server, folder: Path, form: str, turn: int, chosen: argparse.Namespace, results: Results
+) -> None:
+    recipe, load = (chosen.only if turn < times else set() for times in (chosen.recipe_repeat, chosen.repeat))
+    if "recipe" in recipe:
+        run_recipe(postgres, folder, results["recipe", RECIPE, form])
+    if "transaction" in recipe:
+        run_recipe(postgres, folder, results["recipe", ONE_TRANSACTION, form], "READ COMMITTED")
+    if "load" in load:
+        run_load(postgres, folder, results["load", LOAD, form])
+    if "all" in load:
+        run_load(postgres, folder, results["load", LOAD_ALL, form], *ALL)
 
 
 def measure_memory(chosen: argparse.Namespace, scratch: Path) -> Results:
@@ -345,6 +354,7 @@ def options(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dump", type=Path, help="folder with plain/ and gz/ that benchmarks.dump wrote")
     parser.add_argument("--observations", type=int, default=3_000_000, help="of a dump made now")
     parser.add_argument("--only", type=_listed(PARTS), default=set(PARTS), help=f"parts, of {','.join(PARTS)}")
+    parser.add_argument("--readers", type=lambda text: text.split(","), help="of the readers only these: Polars,DuckDB")
     parser.add_argument("--formats", type=_listed(FORMATS), default=set(FORMATS), help="plain, gz or both")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each load and each reader")
     parser.add_argument("--recipe-repeat", type=int, default=1)
