@@ -174,10 +174,25 @@ def _danger(terminal: Terminal, danger: Mapping[str, Any], threshold: float | No
         if taken := danger.get(key):
             rows.append((word, taken["share"], taken["photos"]))
     terminal.table("Edible or poisonous, if somebody trusted it", ("on the test photos", "share", "of photos"), rows)
+    for pair in (danger.get("poisonous_taken_for_edible") or {}).get("pairs", ())[:5]:
+        terminal.say(escape(f"  {pair['class']} taken for {pair['taken_for']}: {pair['photos']}"))
+    for word, found in (danger.get("abstention") or {}).items():
+        if found:
+            terminal.say(_abstaining("poisonous or deadly" if word == "poisonous" else word, found))
     if threshold is not None:
         terminal.say(f"At and below a certainty of {threshold:.3f} predict says that it does not know.")
     for note in danger.get("notes", ()):
         terminal.say(escape(note))
+
+
+def _abstaining(word: str, found: Mapping[str, Any]) -> str:
+    at = f"Above a certainty of {found['threshold']:.3f} no" if found["threshold"] else "No"
+    right = "" if found["top1"] is None else f", {found['top1']:.1%} of these rightly"
+    bound = found["bound"] if found["bound_by_group"] is None else found["bound_by_group"]
+    return (
+        f"{at} test photo of a {word} species is called edible; {found['answered']:.1%} of all photos are answered "
+        f"then{right}. Of further ones up to {bound:.1%} may still be called so."
+    )
 
 
 def _phone(terminal: Terminal, phone: Sequence[Mapping[str, Any]] | None) -> None:
