@@ -1,5 +1,8 @@
 """What Sphinx is told about the documentation. ``build.py`` prepares the pages and calls it."""
 
+from pygments.lexers.special import TextLexer
+from sphinx.application import Sphinx
+
 from shroomcurate import __version__
 
 project = "shroomcurate"
@@ -14,6 +17,13 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 default_role = "literal"
+
+
+
+def setup(app: Sphinx) -> None:
+    """Tell Pygments that a block of CSV is plain text."""
+    app.add_lexer("csv", TextLexer)
+
 
 html_theme = "furo"  # its fonts are the reader's own, and it asks no other server for anything
 html_static_path = ["static"]
