@@ -84,7 +84,15 @@ class TestTheSite:
 def test_pages_fit_the_window_and_ask_no_other_server(site: Site, browser: Browser, width: int, dark: bool) -> None:
     scheme = "dark" if dark else "light"
     with watched(browser, viewport={"width": width, "height": 800}, color_scheme=scheme) as page:
-        for name in ("index", "tutorial", "compared", "cleaning", "reference/commands", "reference/sql", "reference/python"):
+        for name in (
+            "index",
+            "tutorial",
+            "compared",
+            "cleaning",
+            "reference/commands",
+            "reference/sql",
+            "reference/python",
+        ):
             page.goto((site.html / f"{name}.html").as_uri())
             assert page.evaluate("document.documentElement.scrollWidth") <= width, name
             background = page.evaluate("getComputedStyle(document.body).backgroundColor")

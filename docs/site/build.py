@@ -92,7 +92,9 @@ def without_outer_links(text: str, page: Path) -> str:
 
 def menu(source: Path) -> str:
     """Return the table of contents, as Sphinx's directives."""
-    there = {str(page.relative_to(source).with_suffix("")) for page in source.rglob("*") if page.suffix in {".md", ".rst"}}
+    there = {
+        str(page.relative_to(source).with_suffix("")) for page in source.rglob("*") if page.suffix in {".md", ".rst"}
+    }
     named = {page for pages in MENU.values() for page in pages}
     text = ""
     for heading, entries in MENU.items():

@@ -19,7 +19,6 @@ autodoc_preserve_defaults = True
 default_role = "literal"
 
 
-
 def setup(app: Sphinx) -> None:
     """Tell Pygments that a block of CSV is plain text."""
     app.add_lexer("csv", TextLexer)

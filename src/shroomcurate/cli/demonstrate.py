@@ -30,7 +30,9 @@ def demo(
     per_species: Annotated[int, typer.Option(help="Photos painted of each species.")] = DemoOptions.per_species,
     serve: Annotated[
         int | None,
-        typer.Option(help="Paint only, and serve the photos at this port of 127.0.0.1 until ^C, for commands of yours."),
+        typer.Option(
+            help="Paint only, and serve the photos at this port of 127.0.0.1 until ^C, for commands of yours."
+        ),
     ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
