@@ -74,6 +74,7 @@ class TestTheSite:
             assert f"shroomcurate.{name}" in python, name
 
     def test_the_safety_notice_stands_on_every_page(self, site: Site) -> None:
+        assert (site.html / "index.html").exists()
         for page in site.html.rglob("*.html"):
             assert "not food advice" in page.read_text(encoding="utf-8"), page.name
 
@@ -97,5 +98,5 @@ def test_pages_fit_the_window_and_ask_no_other_server(site: Site, browser: Brows
             assert page.evaluate("document.documentElement.scrollWidth") <= width, name
             background = page.evaluate("getComputedStyle(document.body).backgroundColor")
             assert (background != "rgb(255, 255, 255)") == dark
-        page.goto((site.html / "search.html?q=duplicates").as_uri())
+        page.goto((site.html / "search.html").as_uri() + "?q=duplicates")
         page.wait_for_selector("ul.search li a")

@@ -1,7 +1,7 @@
 """Builds the documentation: the pages of ``docs/`` and a reference written from the code, as HTML.
 
-``python docs/site/build.py [FOLDER]`` writes FOLDER/html (``build/docs`` where none is named) and ends with 1 at the
-first broken link, anchor or picture. The pages need no network, neither to be built nor to be read.
+``python docs/site/build.py [FOLDER]`` writes FOLDER/html (build/docs/html, where none is named), and ends with 1 where
+a link, an anchor or a picture is broken. The pages need no network, neither to be built nor to be read.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def build(folder: Path) -> int:
     """Write the site into ``folder/html``; return 0, or 1 when something is wrong with a page."""
     from sphinx.cmd.build import main
 
-    shutil.rmtree(folder, ignore_errors=True)
+    for left in ("source", "doctrees", "html"):
+        shutil.rmtree(folder / left, ignore_errors=True)
     source = folder / "source"
     shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("site", "__pycache__"))
     for page in source.rglob("*.md"):

@@ -27,6 +27,7 @@ def setup(app: Sphinx) -> None:
 html_theme = "furo"  # its fonts are the reader's own, and it asks no other server for anything
 html_static_path = ["static"]
 html_css_files = ["look.css"]
+html_show_search_summary = False  # a page that is opened as a file may not fetch others
 html_show_sphinx = False
 html_show_sourcelink = False
 html_copy_source = False

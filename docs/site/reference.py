@@ -152,10 +152,10 @@ def templates() -> str:
     from shroomcurate.select.templates import PARAMETERS, bundled, read_template
 
     text = (
-        "# SQL templates\n\n`shroomcurate query --template NAME` runs one of these, `--template FILE` one of yours, and "
-        "`--show-sql` prints what psql would run. A header declares each parameter; a line `-- include: FILE` stands "
-        "for a shared part, its parameters with it.\n\n## Parameters\n\nAll that a template can use, with the type "
-        "that its header gives it.\n\n"
+        "# SQL templates\n\n`shroomcurate query --template NAME` runs one of these, `--template FILE` one of yours, "
+        "and `--show-sql` prints what psql would run. A header declares each parameter; a line `-- include: FILE` "
+        "stands for a shared part, its parameters with it.\n\n## Parameters\n\n"
+        "All that a template can use, with the type that its header gives it.\n\n"
     )
     text += _table(("parameter", "type"), [(f"`:{name}`", f"`{kind}`") for name, kind in PARAMETERS.items()])
     for template in bundled():
