@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -78,10 +79,17 @@ class TestTheSite:
         for page in site.html.rglob("*.html"):
             assert "not food advice" in page.read_text(encoding="utf-8"), page.name
 
+    def test_no_page_loads_anything_from_elsewhere(self, site: Site) -> None:
+        for page in site.html.rglob("*.html"):
+            loaded = re.findall(
+                r'<(?:script|link|img|iframe)[^>]*(?:src|href)="([^"]+)"', page.read_text(encoding="utf-8")
+            )
+            assert loaded
+            assert not [address for address in loaded if re.match(r"(https?:)?//", address)], page.name
+
 
 @pytest.mark.browser
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)], ids=["wide and light", "narrow and dark"])
 def test_pages_fit_the_window_and_ask_no_other_server(site: Site, browser: Browser, width: int, dark: bool) -> None:
     scheme = "dark" if dark else "light"
     with watched(browser, viewport={"width": width, "height": 800}, color_scheme=scheme) as page:
