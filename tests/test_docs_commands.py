@@ -151,6 +151,7 @@ def running(words: list[str]) -> Iterator[str]:
         assert process.returncode in {0, INTERRUPTED}
 
 
+@pytest.mark.timeout(600)
 def test_the_tutorial_goes_from_nothing_to_an_answer(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, *others = typed(DOCS / "tutorial.md")
     assert first.words[:2] == ["shroomcurate", "demo"]
@@ -164,6 +165,7 @@ def test_the_tutorial_goes_from_nothing_to_an_answer(workplace: Path, monkeypatc
     assert list((workplace / "tutorial" / "runs").glob("*/metrics.json"))
 
 
+@pytest.mark.timeout(600)
 def test_the_how_tos_can_be_followed(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_dump(workplace / "inaturalist-open-data")
     shutil.copytree(workplace / "inaturalist-open-data" / "photos" / "sorted", workplace / "photos-of-others")
