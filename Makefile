@@ -1,5 +1,5 @@
 # `make demo` and `make test` do all the set-up by themselves; the second time they start at once.
-.PHONY: demo test check install clean
+.PHONY: demo test check docs install clean
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
@@ -14,6 +14,10 @@ check: .venv/installed
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+
+# Into build/docs/html; a broken link, anchor or picture is an error.
+docs: .venv/installed
+	$(BIN)/python docs/site/build.py
 
 install: .venv/installed
 

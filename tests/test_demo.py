@@ -33,7 +33,7 @@ from shroomcurate.demo.plan import deal, make_plan
 from shroomcurate.demo.score import Tally, score_cleaning
 from shroomcurate.demo.server import serve_photos
 from shroomcurate.demo.species import PHYLA, SPECIES, make_taxa
-from shroomcurate.errors import BadOption, DamagedFile, NothingMatches, SourceMissing, StageMissing
+from shroomcurate.errors import BadOption, Busy, DamagedFile, NothingMatches, SourceMissing, StageMissing
 from shroomcurate.photos import NotAPhoto, check_photo, read_photo
 
 SMALL = DemoOptions(species=4, per_species=6, noise=0.15)
@@ -340,6 +340,17 @@ def test_the_server_gives_nothing_from_outside_its_folder(bucket: Path, target: 
         status, content, _ = get(base, target)
     assert status == 404
     assert b"secret" not in content
+
+
+def test_a_port_that_another_program_has_is_named(bucket: Path) -> None:
+    with serve_photos(bucket) as base, pytest.raises(Busy, match="Port"):  # noqa: PT012 (the block is what must fail)
+        port = int(base.rpartition(":")[2])
+        with serve_photos(bucket, port):
+            pass
+
+
+def test_a_demo_of_few_species_has_both_phyla_that_a_load_looks_for() -> None:
+    assert set(PHYLA) <= set(make_taxa(SPECIES[:2]))
 
 
 def test_a_connection_is_kept_alive(bucket: Path) -> None:

@@ -94,7 +94,7 @@ class Dataset:
 
     @cached_property
     def removed(self) -> Path:
-        """``removed/<reason>/<Class>/<file>``: what cleaning took out, to be looked at and restored."""
+        """The folder of what cleaning took out, ``removed/<reason>/<Class>/<file>``, to be looked at and restored."""
         return self.root / "removed"
 
     def path(self, name: str) -> Path:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,14 @@ DEMO_NOTE = "A demonstration: these photos are painted, and no such observations
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where the demo's dump, catalogue and dataset go.")] = Path("demo"),
+    species: Annotated[int, typer.Option(help="Species that are painted.")] = DemoOptions.species,
     per_species: Annotated[int, typer.Option(help="Photos painted of each species.")] = DemoOptions.per_species,
+    serve: Annotated[
+        int | None,
+        typer.Option(
+            help="Paint only, and serve the photos at this port of 127.0.0.1 until ^C, for commands of yours."
+        ),
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -45,8 +53,11 @@ def demo(
         terminal.say(f"Painting a dump of mushrooms that nobody ever found, into {folder / 'dump'} …")
         started = time.monotonic()
         with terminal.progress() as progress:
-            truth = make_demo(folder / "dump", DemoOptions(per_species=per_species), progress)
+            truth = make_demo(folder / "dump", DemoOptions(species, per_species), progress)
         took = {"paint the dump": time.monotonic() - started}
+        if serve is not None:
+            _serve(terminal, folder / "dump", serve)
+            return
         with serve_photos(folder / "dump") as url:
             for words in (
                 ["load-csvs", str(folder / "dump")],
@@ -64,6 +75,18 @@ def demo(
                     raise typer.Exit(code)
                 took[words[0]] = time.monotonic() - started
         show.demo(terminal, score_cleaning(Dataset(folder / "dataset"), folder / "dump" / "truth.csv"), took, str(page))
+
+
+def _serve(terminal: Terminal, dump: Path, port: int) -> None:
+    """Serve the photos of a dump until ^C, and say which commands can use them."""
+    from shroomcurate.demo.server import serve_photos
+
+    with serve_photos(dump, port) as url:
+        terminal.say(f"The photos are served at {url} until ^C. In another terminal:", whole=True)
+        terminal.say(f"  shroomcurate load-csvs {shlex.quote(str(dump))}", whole=True)
+        terminal.say(f"  shroomcurate download --base-url {url}", whole=True)
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
 
 
 @contextmanager

@@ -14,21 +14,33 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from shroomcurate.errors import Busy
+
 
 @contextmanager
-def serve_photos(folder: Path) -> Iterator[str]:
-    """Serve a folder in the bucket's layout on a free port of 127.0.0.1 while the block runs.
+def serve_photos(folder: Path, port: int = 0) -> Iterator[str]:
+    """Serve a folder in the bucket's layout on a port of 127.0.0.1 while the block runs.
 
     Parameters
     ----------
     folder
         Holds ``photos/<photo_id>/<size>.<ext>``. Every file below it is served; nothing outside it is.
+    port
+        0: one that is free.
 
     Yields
     ------
     The base URL, without a slash at its end: ``http://127.0.0.1:PORT``.
+
+    Raises
+    ------
+    Busy
+        Another program has the port.
     """
-    server = _Server(("127.0.0.1", 0), partial(_Handler, folder=folder.resolve()))
+    try:
+        server = _Server(("127.0.0.1", port), partial(_Handler, folder=folder.resolve()))
+    except OSError as error:
+        raise Busy(f"Port {port} of 127.0.0.1 cannot be had ({error.strerror}).", "Give another port.") from error
     # The short poll makes leaving the block quick.
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()

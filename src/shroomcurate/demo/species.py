@@ -197,6 +197,8 @@ def make_taxa(species: tuple[Species, ...] = SPECIES) -> dict[str, Taxon]:
             text = f"{level}.0" if rank == "species" and number % 3 == 0 else str(level)
             add(parent, rank, name, text, PHYLA.get(name, 0))
             parent = name
+    for name, taxon_id in PHYLA.items():  # both are what load-csvs looks for, also in a demo of few species
+        add("Fungi", "phylum", name, str(_LEVELS["phylum"]), taxon_id)
     names = {one.name for one in species}
     for parent, rank, name in INFRASPECIES:
         if parent in names:
