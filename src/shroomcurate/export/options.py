@@ -20,7 +20,7 @@ FORMATS = {
 LINKS = ("copy", "hard", "symlink")
 
 #: Formats whose photos stay files of their own, so that these can be links; the others hold the photos' bytes.
-LINKING = ("imagefolder", "coco", "fiftyone", "croissant")
+LINKING = ("imagefolder", "coco", "fiftyone")
 
 
 @dataclass(frozen=True)
