@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +80,13 @@ def test_the_same_dataset_gives_the_same_bytes(made: Dataset, folder: Path, tmp_
     assert bytes_of(tmp_path / "again") == bytes_of(folder)
 
 
-class TestTheReader:
-    @pytest.fixture(scope="class")
-    def croissant(self, folder: Path) -> Any:
-        """The export as the library sees it."""
-        mlcroissant = pytest.importorskip("mlcroissant")
-        return mlcroissant.Dataset(str(folder / "croissant.json"))
+@pytest.fixture(scope="module")
+def croissant(folder: Path) -> Any:
+    """The export as the library sees it."""
+    return pytest.importorskip("mlcroissant").Dataset(str(folder / "croissant.json"))
 
+
+class TestTheReader:
     def test_it_has_nothing_to_complain_of(self, croissant: Any) -> None:
         issues = croissant.metadata.ctx.issues
         assert not issues.errors
@@ -127,6 +128,12 @@ class TestTheReader:
             day = record["photos/observed_on"]
             assert (day.date() if day is not None else None) == expected["observed_on"]
         assert seen == known.keys()
+
+    def test_the_page_reads_it_as_it_says(self, folder: Path) -> None:
+        pytest.importorskip("mlcroissant")
+        page = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
+        (code,) = re.findall(r"### croissant.*?```python\n(.*?)```", page, re.DOTALL)
+        exec(code.replace("dataset/exports/croissant", str(folder)), {})  # noqa: S102
 
     def test_one_split_can_be_asked_for(self, made: Dataset, folder: Path) -> None:
         mlcroissant = pytest.importorskip("mlcroissant")

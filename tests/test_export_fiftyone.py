@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -101,5 +102,10 @@ def test_fiftyone_reads_each_photo_as_it_is(made: Dataset, folder: Path) -> None
         assert seen == known.keys()
         shuffled = loaded.shuffle(seed=1).values("photo_id")
         assert sorted(shuffled) == sorted(known)
+        page = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
+        (code,) = re.findall(r"### fiftyone.*?```python\n(.*?)```", page, re.DOTALL)
+        scope: dict[str, Any] = {}
+        exec(code.replace("dataset/exports/fiftyone", str(folder)), scope)  # noqa: S102
+        scope["photos"].delete()
     finally:
         loaded.delete()

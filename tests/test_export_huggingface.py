@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from PIL import Image
 
 from shroomcurate.dataset import Dataset
 from shroomcurate.export import ExportOptions, export
-from shroomcurate.export.parquet import _stretches
 from shroomcurate.safety import SAFETY_NOTICE
 from tests.exported import CLASSES, bytes_of, known_of, make_exported
 
@@ -96,19 +96,22 @@ def test_without_a_split_all_photos_are_called_train(made: Dataset, tmp_path: Pa
     assert set(pq.read_table(shard)["photo_id"].to_pylist()) == known_of(made).keys()
 
 
-@pytest.mark.parametrize(
-    ("sizes", "limit", "expected"),
-    [
-        ([10] * 6, 20, [(0, 2), (2, 4), (4, 6)]),
-        ([10] * 6, 1000, [(0, 6)]),
-        ([100, 1, 1], 10, [(0, 1), (1, 2), (2, 3)]),
-        ([5], 1, [(0, 1)]),
-    ],
-)
-def test_shards_follow_each_other_and_are_near_the_limit(
-    sizes: list[int], limit: int, expected: list[tuple[int, int]]
-) -> None:
-    assert _stretches(sizes, limit) == expected
+def test_many_photos_are_cut_into_shards_with_their_number_in_the_name(tmp_path: Path) -> None:
+    for number in range(12):
+        target = tmp_path / "tree" / f"class {number % 2}" / f"{number}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (320, 320, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(target)  # noise, which takes 300 kB
+    options = ExportOptions(format="huggingface", split=False, shard_mb=1)
+    export(Dataset(images=tmp_path / "tree"), tmp_path / "out", options)
+    shards = sorted((tmp_path / "out" / "data").iterdir())
+    assert [shard.name for shard in shards] == [
+        f"train-{n:05d}-of-{len(shards):05d}.parquet" for n in range(len(shards))
+    ]
+    assert len(shards) == 4
+    assert max(shard.stat().st_size for shard in shards) < 1_100_000
+    labels = [pq.read_table(shard)["label"].to_pylist() for shard in shards]
+    assert any(len(set(each)) == 2 for each in labels)  # classes are mixed
 
 
 def test_hostile_class_names_and_other_formats_survive(tmp_path: Path) -> None:
@@ -147,5 +150,9 @@ def test_the_library_reads_each_photo_as_it_is(
                 assert row[name] == expected[name], name
             assert row["observed_on"] == (expected["observed_on"].isoformat() if expected["observed_on"] else None)
     assert seen == known.keys()
+    page = (Path(__file__).parents[1] / "docs" / "export.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"### huggingface.*?```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    exec(code.replace("dataset/exports/huggingface", str(folder)), {})  # noqa: S102
     from_shard = datasets.Features.from_arrow_schema(pq.read_schema(next(folder.glob("data/*.parquet"))))
     assert from_shard == loaded["train"].features

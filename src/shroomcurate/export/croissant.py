@@ -79,7 +79,7 @@ def write(records: Records, folder: Path, options: ExportOptions, progress: Prog
     """Fill an empty folder with ``data/*.parquet``, ``photos.parquet`` and ``croissant.json``."""
     import pyarrow.parquet as pq
 
-    shards = write_shards(records, folder, options.shard_mb * 1_000_000, progress)
+    shards = write_shards(records, folder, options.shard_mb, progress)
     pq.write_table(records.table.drop_columns(["path"]), folder / TABLE, compression="zstd")
     described = {
         **_about(records),

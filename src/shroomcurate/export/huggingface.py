@@ -41,7 +41,7 @@ _HUB = {"CC0": "cc0-1.0", "PD": "other", UNKNOWN: "unknown"}
 
 def write(records: Records, folder: Path, options: ExportOptions, progress: Progress) -> None:
     """Fill an empty folder with ``data/*.parquet`` and the card."""
-    shards = write_shards(records, folder, options.shard_mb * 1_000_000, progress)
+    shards = write_shards(records, folder, options.shard_mb, progress)
     (folder / CARD).write_text(_card(records, shards), encoding="utf-8")
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shroomcurate.export.records import SCHEMA, Records
+from shroomcurate.export.shards import shards
 from shroomcurate.progress import Progress
 
 if TYPE_CHECKING:
@@ -65,41 +65,27 @@ def features(classes: Sequence[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def write_shards(records: Records, folder: Path, shard_bytes: int, progress: Progress) -> list[Shard]:
-    """Write all photos, classes mixed, into shards of about this many bytes.
+def write_shards(records: Records, folder: Path, megabytes: int, progress: Progress) -> list[Shard]:
+    """Write all photos, classes mixed, into shards of about this size.
 
     Memory is that of a row group, a hundred photos.
     """
     (folder / "data").mkdir()
-    shards: list[Shard] = []
-    written = 0
-    for split, part in records.parts():
-        name = split or UNSPLIT
-        mixed = part.shuffled()
-        stretches = _stretches(mixed.table["bytes"].to_pylist(), shard_bytes)
-        for number, (start, end) in enumerate(stretches):
-            path = f"data/{name}-{number:05d}-of-{len(stretches):05d}.parquet"
+    written: list[Shard] = []
+    done = 0
+    for split, parts in shards(records, megabytes):
+        name = split if split in records.splits else UNSPLIT
+        for number, part in enumerate(parts):
+            path = f"data/{name}-{number:05d}-of-{len(parts):05d}.parquet"
             decoded = 0
             with _writer(folder / path, records.classes) as writer:
-                for table in _groups(mixed, start, end):
+                for table in _groups(part):
                     writer.write_table(table, row_group_size=len(table))
                     decoded += table.nbytes
-                    written += len(table)
-                    progress(written, len(records), "write photos")
-            shards.append(Shard(path, name, end - start, (folder / path).stat().st_size, decoded))
-    return shards
-
-
-def _stretches(sizes: list[int], limit: int) -> list[tuple[int, int]]:
-    """Return first and last row of each shard: as few as stay near the limit, and as equal as the photos allow."""
-    total = sum(sizes)
-    shards = max(1, -(-total // limit))
-    ends = [0]
-    for row, so_far in enumerate(accumulate(sizes), 1):
-        if so_far * shards >= total * len(ends):
-            ends.append(row)
-    ends[-1] = len(sizes)
-    return list(pairwise(ends))
+                    done += len(table)
+                    progress(done, len(records), "write photos")
+            written.append(Shard(path, name, len(part), (folder / path).stat().st_size, decoded))
+    return written
 
 
 def _schema(classes: Sequence[str]) -> pa.Schema:
@@ -125,13 +111,13 @@ def _writer(target: Path, classes: Sequence[str]) -> Any:
     )
 
 
-def _groups(records: Records, start: int, end: int) -> Iterator[pa.Table]:
+def _groups(records: Records) -> Iterator[pa.Table]:
     """Yield the rows of a shard with their photos, a row group at a time."""
     import pyarrow as pa
 
     schema = _schema(records.classes)
-    for first in range(start, end, _PHOTOS_A_GROUP):
-        rows = records.table.slice(first, min(_PHOTOS_A_GROUP, end - first))
+    for first in range(0, len(records), _PHOTOS_A_GROUP):
+        rows = records.table.slice(first, _PHOTOS_A_GROUP)
         photos = [{"bytes": records.read(row), "path": row["file"]} for row in rows.to_pylist()]
         image = pa.array(photos, schema.field("image").type)
         yield pa.table([image, *(rows[name] for name in COLUMNS)], schema=schema)
