@@ -134,6 +134,6 @@ def terms(names: Collection[str]) -> list[str]:
     if pairs := clashes(found):
         listed = "; ".join(" with ".join(pair) for pair in pairs)
         said.append(
-            f"Incompatible in one work, such as a collage, that is passed on: {listed}. Side by side they are not."
+            f"Incompatible in one work, such as a collage, that is passed on: {listed}. Side by side they may stand."
         )
     return said

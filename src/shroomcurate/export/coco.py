@@ -44,7 +44,7 @@ def write(records: Records, folder: Path, options: ExportOptions, progress: Prog
 
 def _about(records: Records, split: str) -> dict[str, Any]:
     """Return what is the same in all files: ids of licences and categories hold across the splits."""
-    info = {"description": f"{records.name}, {split}: {records.description}", "date_created": records.created}
+    info = {"description": f"{records.name}, {split}", "date_created": records.created}
     return {
         "info": info,
         "licenses": [{"id": LICENSES.index(name), "name": name, "url": DEEDS[name]} for name in LICENSES],

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shroomcurate.backbone import load_tensorflow
 from shroomcurate.errors import BadOption, DamagedFile, SourceMissing
 from shroomcurate.export.options import ExportOptions
 from shroomcurate.export.records import SCHEMA, Records
@@ -27,8 +28,7 @@ _TYPES = {"string": ("string", ""), "int64": ("int64", -1), "double": ("float32"
 
 def write(records: Records, folder: Path, options: ExportOptions, progress: Progress) -> None:
     """Fill an empty folder with the records and ``schema.json``. A feature that is not known is left away."""
-    import tensorflow as tf
-
+    tf = load_tensorflow()
     done = 0
     index: dict[str, dict[str, int]] = {}
     for split, cut in shards(records, options.shard_mb):
@@ -38,7 +38,7 @@ def write(records: Records, folder: Path, options: ExportOptions, progress: Prog
             names[name] = len(shard)
             with tf.io.TFRecordWriter(str(folder / name)) as writer:
                 for row in shard.rows():
-                    writer.write(_example(records.read(row), row))
+                    writer.write(_example(tf, records.read(row), row))
                     done += 1
                     progress(done, len(records), "write photos")
     about = {"name": records.name, "description": records.description, "classes": records.classes}
@@ -58,10 +58,8 @@ def _features() -> dict[str, dict[str, Any]]:
     return {"image": image, **known}
 
 
-def _example(content: bytes, row: Mapping[str, Any]) -> bytes:
+def _example(tf: Any, content: bytes, row: Mapping[str, Any]) -> bytes:
     """Return a photo as a serialised example. A map has no order of its own, so it is asked for one."""
-    import tensorflow as tf
-
     features = {"image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[content]))}
     for column in SCHEMA:
         value = row[column.name]
@@ -104,8 +102,7 @@ def read_tfrecord(folder: Path | str, split: str | None = None, *, decode: bool 
     BadOption
         It has no such split.
     """
-    import tensorflow as tf
-
+    tf = load_tensorflow()
     folder = Path(folder)
     schema = read_schema(folder)
     if split is not None and split not in schema["shards"]:
