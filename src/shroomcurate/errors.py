@@ -122,6 +122,9 @@ class NothingThere(NetworkDown):
 UNFIT = 17
 """What `doctor` ends with when it has found a problem; its answer says which."""
 
+UNSOUND = 18
+"""What `verify` ends with when an export is not what was written; its answer says where."""
+
 INTERRUPTED = 130  # what a shell reports for ^C
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
