@@ -144,7 +144,8 @@ class Dataset:
         --------
         >>> Dataset("dataset").frame("downloads.parquet").status.value_counts()  # doctest: +SKIP
         """
-        return read_table(self.require(name)).to_pandas()
+        frame: pd.DataFrame = read_table(self.require(name)).to_pandas()
+        return frame
 
     def require(self, name: str) -> Path:
         """Return the path of a file that an earlier stage wrote.
