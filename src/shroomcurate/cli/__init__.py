@@ -22,6 +22,7 @@ MODULES = {
     "train": ("train-baseline", "runs", "predict"),
     "judge": ("report", "status"),
     "machine": ("doctor",),
+    "build": ("init", "build"),
     "demonstrate": ("demo",),
 }
 
