@@ -144,13 +144,13 @@ def _kept(dataset: Dataset) -> list[dict[str, Any]]:
 
 def _credits(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield, by licence and photographer, the line that must stand beside the photo; photos that have another by id."""
-    shared: dict[str, dict[str, str | None]] = {}
-    own: dict[str, str | None] = {}
+    shared: dict[str, dict[str, str]] = {}
+    own: dict[str, str] = {}
     for row in sorted(rows, key=lambda row: row["photo_id"]):
         lines = shared.setdefault(row["license"] or "-", {})
-        line = lines.setdefault(str(row["observer_id"] or "-"), row["attribution"])
-        if line != row["attribution"]:
-            own[str(row["photo_id"])] = row["attribution"]
+        line = row["attribution"] or ""
+        if lines.setdefault(str(row["observer_id"] or "-"), line) != line:
+            own[str(row["photo_id"])] = line
     for license_name, lines in sorted(shared.items()):
         yield _table(f"attribution.{_key(license_name)}", dict(sorted(lines.items(), key=_by_number)))
     yield _table("attribution_of_photo", own)
@@ -196,7 +196,7 @@ def _rows(told: Mapping[str, Any], folder: str) -> Iterator[dict[str, Any]]:
         if len(words) != len(LINE) or len(words[3]) != 64:
             raise ValueError(f"line {rank} of the class {folder} is {line[:60]!r}")
         row = {name: _read(name, word) for name, word in zip(LINE, words, strict=True)}
-        credit = told["attribution"][row["license"] or "-"].get(words[5])
+        credit = told["attribution"][row["license"] or "-"][words[5]]
         yield {
             **row,
             "class": folder,
@@ -205,7 +205,7 @@ def _rows(told: Mapping[str, Any], folder: str) -> Iterator[dict[str, Any]]:
             "taxon_name": told["taxa"].get(words[6]),
             "rank_in_class": rank,
             "role": "wanted",
-            "attribution": told.get("attribution_of_photo", {}).get(words[0], credit),
+            "attribution": told.get("attribution_of_photo", {}).get(words[0], credit) or None,
         }
 
 

@@ -28,6 +28,9 @@ DONE_ONCE = {
     *("verify", "recheck", "retry_gone", "suggest"),
 }
 
+#: What a stage of a build cannot meet: it asks for what another stage has always done before.
+_NEVER_ASKED = {("train-baseline", "embedder")}
+
 
 @dataclass(frozen=True)
 class Key:
@@ -65,7 +68,11 @@ def _registered() -> list[str]:
 
 
 def _options(stage: str) -> list[Key]:
-    return [key for key in _declared(stage) if key.parameter not in _OF_THE_COMMAND_LINE | DONE_ONCE]
+    return [
+        key
+        for key in _declared(stage)
+        if key.parameter not in _OF_THE_COMMAND_LINE | DONE_ONCE and (stage, key.parameter) not in _NEVER_ASKED
+    ]
 
 
 def _declared(stage: str) -> list[Key]:
