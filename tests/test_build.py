@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,21 +17,28 @@ import pytest
 from shroomcurate.build import BuildSummary, Recipe, Step, build, plan
 from shroomcurate.build.due import Standing
 from shroomcurate.build.turns import _is_end
+from shroomcurate.catalogue.load import LoadOptions
 from shroomcurate.dataset import Dataset, read_table
 from shroomcurate.errors import NetworkDown
 from shroomcurate.report import ReportOptions
 from shroomcurate.status import status
 from shroomcurate.verdicts import Verdict, append_verdicts
 from tests.fault_server import FaultServer
-from tests.recipes import PER_CLASS, images, kept, make_dump, make_recipe, photo_server, write_toml
+from tests.recipes import PER_CLASS, built, copy_of, images, kept, photo_server, write_toml
+
+__all__ = ["built"]  # the fixture
 
 
 @pytest.fixture
-def world(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Recipe, FaultServer]]:
-    monkeypatch.setenv("SHROOMCURATE_HOME", str(tmp_path / "home"))
-    make_dump(tmp_path / "dump")
-    with photo_server() as server:
-        yield make_recipe(tmp_path, server, database_url), server
+def world(built: tuple[Recipe, FaultServer], tmp_path: Path) -> tuple[Recipe, FaultServer]:
+    """A copy of the finished dataset, to do anything with."""
+    return copy_of(built[0], tmp_path), built[1]
+
+
+@pytest.fixture
+def fresh(built: tuple[Recipe, FaultServer], tmp_path: Path) -> tuple[Recipe, FaultServer]:
+    """Nothing but the catalogue."""
+    return replace(built[0], dataset=tmp_path / "dataset", lock=tmp_path / "shroomcurate.lock"), built[1]
 
 
 def ran(found: BuildSummary) -> list[str]:
@@ -41,13 +47,14 @@ def ran(found: BuildSummary) -> list[str]:
 
 class TestABuild:
     def test_gives_n_clean_photos_where_there_are_and_says_why_where_not(
-        self, world: tuple[Recipe, FaultServer], capfd: pytest.CaptureFixture[str]
+        self, fresh: tuple[Recipe, FaultServer], capfd: pytest.CaptureFixture[str]
     ) -> None:
-        recipe, server = world
+        recipe, server = fresh
         told: list[tuple[Step, object]] = []
-        assert [step.stage for step in plan(recipe) if step.why] == ["load-csvs", "query", "download", "clean"]
+        asked = len(server.requests)
+        assert [step.stage for step in plan(recipe) if step.why] == ["query", "download", "clean"]
         assert not recipe.dataset.exists(), "a plan changes nothing"
-        assert not server.requests
+        assert len(server.requests) == asked
 
         found = build(recipe, tell=lambda step, result: told.append((step, result)))
         dataset = Dataset(recipe.dataset)
@@ -58,7 +65,7 @@ class TestABuild:
             "Boletus_edulis": PER_CLASS,
         }
         assert found.turns > 1, "the reserve had nothing to fill"
-        assert ran(found)[:4] == ["load-csvs", "query", "download", "clean"]
+        assert ran(found)[:3] == ["query", "download", "clean"]
         assert [step for step, result in told if result is None] == found.steps
         assert [step for step, result in told if result is not None] == [step for step in found.steps if step.why]
 
@@ -81,7 +88,6 @@ class TestABuild:
 
     def test_runs_again_what_an_option_changes_and_what_follows(self, world: tuple[Recipe, FaultServer]) -> None:
         recipe, server = world
-        build(recipe)
         stricter = replace(recipe, clean=replace(recipe.clean, eps=0.2))
         assert [(step.stage, step.why) for step in plan(stricter) if step.why] == [("clean", "eps was 0.3, is 0.2")]
         assert ran(build(stricter))[0] == "clean"
@@ -101,7 +107,6 @@ class TestABuild:
 
     def test_heeds_a_verdict_and_fills_the_place(self, world: tuple[Recipe, FaultServer]) -> None:
         recipe, _ = world
-        build(recipe)
         dataset = Dataset(recipe.dataset)
         path = f"images/Boletus_edulis/{min(file.name for file in (dataset.images / 'Boletus_edulis').iterdir())}"
         append_verdicts(dataset, {path: Verdict(False, "person")})
@@ -110,8 +115,8 @@ class TestABuild:
         assert found.classes["Boletus_edulis"].removed["person"] == 1
         assert kept(dataset)["Boletus_edulis"] == PER_CLASS
 
-    def test_that_the_server_does_not_answer_ends_and_goes_on(self, world: tuple[Recipe, FaultServer]) -> None:
-        recipe, _ = world
+    def test_that_the_server_does_not_answer_ends_and_goes_on(self, fresh: tuple[Recipe, FaultServer]) -> None:
+        recipe, _ = fresh
         nowhere = replace(recipe.download, base_url="http://127.0.0.1:9", attempts=1)
         with pytest.raises(NetworkDown):
             build(replace(recipe, download=nowhere))
@@ -122,10 +127,13 @@ class TestABuild:
         self, world: tuple[Recipe, FaultServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         recipe, _ = world
-        build(recipe)
         monkeypatch.setenv("SHROOMCURATE_HOME", str(tmp_path / "another machine"))
-        (tmp_path / "dump").rename(tmp_path / "gone")
-        assert ran(build(replace(recipe, database_url="postgresql://127.0.0.1:9/nowhere"))) == []
+        elsewhere = replace(recipe, load=LoadOptions("not here"), database_url="postgresql://127.0.0.1:9/nowhere")
+        assert ran(build(elsewhere)) == []
+        assert [step.why for step in plan(replace(elsewhere, query=replace(recipe.query, per_class=5)))][:2] == [
+            "nothing has been loaded from this machine",
+            "per-class was 12, is 5",
+        ]
 
 
 def test_of_a_circle_the_best_standing_is_taken_wherever_the_way_came_into_it() -> None:
@@ -155,13 +163,13 @@ def lasting(dataset: Dataset) -> dict[str, object]:
     }
 
 
-def test_killed_it_goes_on_and_ends_with_the_same_bytes(world: tuple[Recipe, FaultServer], tmp_path: Path) -> None:
-    recipe, _ = world
-    smooth = replace(recipe, dataset=tmp_path / "smooth", lock=tmp_path / "smooth.lock")
-    build(smooth)
+def test_killed_it_goes_on_and_ends_with_the_same_bytes(
+    built: tuple[Recipe, FaultServer], fresh: tuple[Recipe, FaultServer], tmp_path: Path
+) -> None:
+    recipe, smooth = fresh[0], built[0]
     chance = random.Random(5)
     with photo_server(delay=0.01) as server:
-        file = write_toml(tmp_path, server)
+        file = write_toml(tmp_path, server, smooth.lock.parent / "dump")
         call = [sys.executable, "-m", "shroomcurate", "build", str(file), "--database-url", str(recipe.database_url)]
         compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path.parent / "compiled")}
         pipe = subprocess.PIPE

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shroomcurate.build import Recipe, build, build_locked
+from shroomcurate.build import Recipe, build_locked
 from shroomcurate.build.lock import LINE, read_lock, write_lock
 from shroomcurate.clean.tables import SCHEMA as CLEAN
 from shroomcurate.dataset import Dataset, Receipt, make_table, write_table
@@ -25,17 +24,9 @@ from shroomcurate.errors import LOCK_UNMET, BadOption, DamagedFile, SourceMissin
 from shroomcurate.select import SCHEMA as SELECTION
 from tests.conftest import jpeg, selection_rows
 from tests.fault_server import FaultServer
-from tests.recipes import images, make_dump, make_recipe, photo_server, write_toml
+from tests.recipes import built, images, photo_server, write_toml
 
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[tuple[Recipe, FaultServer]]:
-    folder = tmp_path_factory.mktemp("built")
-    make_dump(folder / "dump")
-    with photo_server() as server:
-        recipe = make_recipe(folder, server, postgres)
-        build(recipe)
-        yield recipe, server
+__all__ = ["built"]  # the fixture
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ class Story:
     def tell(self, step: Step, result: Any) -> None:
         """Tell that a step begins, or is left alone, or how it ended."""
         self._bars.close()
+        self._progress = silent
         if result is not None:
             self._terminal.item("", escape(_came_of(step, result)), _INDENT)
         elif step.why is None:
