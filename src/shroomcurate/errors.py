@@ -122,7 +122,7 @@ class NothingThere(NetworkDown):
 UNFIT = 17
 """What `doctor` ends with when it has found a problem; its answer says which."""
 
-LOCK_UNMET = 18
+LOCK_UNMET = 19
 """What `build --locked` ends with when photos of the lock are gone or changed; its answer lists them."""
 
 INTERRUPTED = 130  # what a shell reports for ^C
