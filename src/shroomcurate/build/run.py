@@ -74,6 +74,16 @@ def _report(dataset: Dataset, recipe: Recipe, progress: Progress) -> Any:
     return report(dataset, recipe.report or ReportOptions(), progress)
 
 
+def _export(dataset: Dataset, recipe: Recipe, progress: Progress) -> Any:
+    from shroomcurate.export import ExportOptions, export, split_state
+    from shroomcurate.split import split
+
+    options = recipe.export or ExportOptions()
+    if options.split and split_state(dataset) != "current":
+        split(dataset, recipe.split, progress)
+    return export(dataset, recipe.out, options, progress)
+
+
 #: Each stage; the first is `load-csvs` or `load-api`, as the recipe says.
 RUN: Mapping[str, Callable[[Dataset, Recipe, Progress], Any]] = {
     "load": _load,
@@ -82,4 +92,5 @@ RUN: Mapping[str, Callable[[Dataset, Recipe, Progress], Any]] = {
     "clean": _clean,
     "train-baseline": _train,
     "report": _report,
+    "export": _export,
 }

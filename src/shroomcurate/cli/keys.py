@@ -16,7 +16,7 @@ from shroomcurate.cli import MODULES
 from shroomcurate.cli.root import app
 
 #: The commands that are stages of `build`, in the order in which they run. Of the first two one at most.
-STAGES = ("load-csvs", "load-api", "query", "download", "clean", "train-baseline", "report", "export")
+STAGES = ("load-csvs", "load-api", "query", "download", "clean", "train-baseline", "export", "report")
 
 #: Options that say where, or how the answer is shown: for all stages at once, or for the command line alone.
 COMMON = ("dataset", "database_url")

@@ -14,19 +14,12 @@ from typing import TYPE_CHECKING, Any
 from shroomcurate.catalogue.server import CATALOGUE, connect, sql_file
 from shroomcurate.dataset import Dataset, Receipt, atomic_path, write_table
 from shroomcurate.errors import BadOption, NothingMatches
+from shroomcurate.licences import LICENSE_PROFILES, LICENSES, accepted_licenses
 from shroomcurate.select.asked import asked
 from shroomcurate.select.excluded import excluded_photos
 from shroomcurate.select.licenses import LicensesNow, licenses_now
 from shroomcurate.select.names import branches, listed_classes
-from shroomcurate.select.options import (
-    LICENSE_PROFILES,
-    LICENSES,
-    PARAMETERS_OF,
-    QueryOptions,
-    accepted_licenses,
-    box,
-    day,
-)
+from shroomcurate.select.options import PARAMETERS_OF, QueryOptions, box, day
 from shroomcurate.select.rows import (
     SCHEMA,
     class_folders,

@@ -9,15 +9,8 @@ from datetime import date
 from pathlib import Path
 
 from shroomcurate.errors import BadOption
+from shroomcurate.licences import accepted_licenses
 
-LICENSES = ("CC0", "PD", "CC-BY", "CC-BY-SA", "CC-BY-ND", "CC-BY-NC", "CC-BY-NC-SA", "CC-BY-NC-ND")
-
-#: What a dataset under each profile may be used for; any photo still needs its attribution, CC0 and PD apart.
-LICENSE_PROFILES = {
-    "any": LICENSES,
-    "commercial": ("CC0", "PD", "CC-BY", "CC-BY-SA"),
-    "share": ("CC0", "PD", "CC-BY", "CC-BY-SA", "CC-BY-NC", "CC-BY-NC-SA"),
-}
 RANKS = ("species", "genus", "family")
 QUALITIES = ("research", "needs_id", "casual", "any")
 
@@ -113,26 +106,6 @@ def _within(name: str, value: int, least: int) -> None:
         raise BadOption(f"--{name.replace('_', '-')} {value} is too small.", f"Give {least} or more.")
     if value > _MOST:
         raise BadOption(f"--{name.replace('_', '-')} {value} is too large.", f"Give {_MOST:,} at most.")
-
-
-def accepted_licenses(text: str) -> list[str]:
-    """Return the licences that a profile or a comma-separated list stands for, in the order of ``LICENSES``.
-
-    Raises
-    ------
-    BadOption
-        A name is neither a profile nor one of the eight licences.
-    """
-    if text in LICENSE_PROFILES:
-        return list(LICENSE_PROFILES[text])
-    names = {name.strip().upper() for name in text.split(",")}
-    for name in sorted(names):
-        if name not in LICENSES:
-            raise BadOption(
-                f"--licenses: {name!r} is not a licence of iNaturalist's open data.",
-                f"Use a profile ({', '.join(LICENSE_PROFILES)}) or some of {', '.join(LICENSES)}, joined by commas.",
-            )
-    return [name for name in LICENSES if name in names]
 
 
 def box(region: str | None) -> Box | None:

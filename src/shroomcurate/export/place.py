@@ -1,0 +1,113 @@
+"""Where an export goes: whether it may, whether there is room, and how it comes there in one moment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shroomcurate.dataset import Dataset, folder_lock, sync_folder
+from shroomcurate.errors import BadOption, DiskFull, disk_full_named
+from shroomcurate.export.manifest import FILE, extra_files
+from shroomcurate.export.options import ExportOptions
+from shroomcurate.export.records import Records
+from shroomcurate.progress import Bytes
+from shroomcurate.tree import PARTIAL
+
+#: What a photo takes besides its bytes: its rows in attribution, manifest and index, at most.
+_BYTES_PER_PHOTO = 3_000
+
+
+def refuse_target(dataset: Dataset, out: Path, force: bool) -> None:
+    """Refuse a folder that holds anything but an export of ours.
+
+    Raises
+    ------
+    BadOption
+        It is a file, holds the dataset or lies among its photos, or holds what an export did not write.
+    """
+    for inner in (dataset.images, dataset.removed):
+        if out.resolve().is_relative_to(inner.resolve()):
+            raise BadOption(f"{out} lies among the dataset's photos.", "Give another folder: --out DIR")
+    for kept in (dataset.root, Path.home(), Path.cwd()):
+        if kept.resolve().is_relative_to(out.resolve()):
+            raise BadOption(f"{out} holds {kept}, which an export would replace.", "Give another folder: --out DIR")
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise BadOption(f"{out} is there, and is no folder.", "Give another folder: --out DIR")
+    if force or not out.exists() or not any(out.iterdir()):
+        return
+    hint = "Give another folder (--out DIR), or replace all that is in it: --force"
+    if not (out / FILE).exists():
+        raise BadOption(f"{out} is there, and is no export.", hint)
+    if extra := extra_files(out):
+        raise BadOption(
+            f"{out} holds {len(extra):,} files that the export there did not write, the first: {extra[0]}.", hint
+        )
+
+
+def refuse_without_room(records: Records, out: Path, options: ExportOptions) -> None:
+    """Refuse an export that the disk has no room for; a former one at its place stays until it is complete.
+
+    Raises
+    ------
+    DiskFull
+        The message says how much it needs and how much there is.
+    """
+    photos = sum(records.table["bytes"].to_pylist()) if options.link == "copy" else 0
+    needed = photos + _BYTES_PER_PHOTO * len(records)
+    there = next(parent for parent in (out, *out.parents) if parent.exists())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        links = " or links instead of copies (--link)" if options.link == "copy" else ""
+        raise DiskFull(
+            f"The export needs about {Bytes(needed)} in {out}, and {Bytes(free)} are free. Nothing was written.",
+            f"Make room, or give a folder on another disk (--out DIR){links}.",
+        )
+
+
+@contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """Give an empty folder beside the target; on success it takes the target's place.
+
+    A kill leaves the target as it was, and a hidden folder that the next export sweeps away. Only between the two
+    renames of a replacement there is nothing at the target; the next export then puts the former one back first.
+
+    Raises
+    ------
+    Busy
+        Another export writes there.
+    DiskFull
+        No room; the target is as before.
+    """
+    staging, former = (out.with_name(f".{out.name}{end}") for end in (PARTIAL, ".former"))
+    with folder_lock(staging, "export"):
+        _sweep(staging)
+        if former.exists():
+            if out.exists():
+                shutil.rmtree(former)
+            else:
+                former.rename(out)
+        try:
+            with disk_full_named(out):
+                yield staging
+                os.sync()  # what takes the target's place is on the disk; file by file takes minutes for many photos
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        if out.exists():
+            out.rename(former)
+        staging.rename(out)
+        sync_folder(out.parent)
+        (out / ".lock").unlink()
+        shutil.rmtree(former, ignore_errors=True)
+
+
+def _sweep(staging: Path) -> None:
+    """Delete all but the lock that this process holds."""
+    for left in staging.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        elif left.name != ".lock":
+            left.unlink()
