@@ -135,7 +135,8 @@ def locked(terminal: Terminal, summary: LockedSummary) -> None:
         f"\n{summary.same:,} of {summary.photos:,} photos are here, byte for byte as {escape(summary.lock)} says."
     )
     if not summary.met:
-        terminal.warn(f"{summary.photos - summary.same:,} are not. Type it again to ask once more.")
+        lacking = _many(summary.photos - summary.same, "is", "are")
+        terminal.warn(f"{lacking} not. Type the same command again to ask once more.")
     terminal.result({**asdict(summary), "met": summary.met})
 
 

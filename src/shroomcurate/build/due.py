@@ -91,9 +91,9 @@ def clean_due(look: Look, recipe: Recipe) -> str | None:
 def places_due(look: Look) -> str | None:
     """Return why `download` has to fill up, or set aside, after `clean`; None when each class has what it can have."""
     if places := stages.fillable(look):
-        return f"the reserve can fill {places:,} places"
+        return f"the reserve can fill {places:,} place{'' if places == 1 else 's'}"
     if surplus := standing(look).surplus:
-        return f"{surplus:,} photos more than asked for came back"
+        return f"photos more than asked for, since some came back: {surplus:,}"
     return None
 
 
