@@ -21,6 +21,7 @@ from shroomcurate.catalogue.load import LoadOptions
 from shroomcurate.cli import app
 from shroomcurate.cli.keys import Key, keys
 from shroomcurate.errors import BadOption, SourceMissing
+from shroomcurate.export import ExportOptions
 from shroomcurate.report import ReportOptions
 from shroomcurate.training import TrainOptions
 
@@ -50,6 +51,7 @@ class TestTheFileOfInit:
         without_api = re.sub(r"\[load-api\].*?(?=\[query\])", "", uncommented, flags=re.DOTALL)
         all_of_it = read(without_api)
         assert (all_of_it.train, all_of_it.report) == ((TrainOptions(),), ReportOptions())
+        assert all_of_it.export == ExportOptions()
         assert {
             name: getattr(all_of_it, name) for name in ("load", "query", "download", "embed", "clean", "split")
         } == {name: getattr(usual, name) for name in ("load", "query", "download", "embed", "clean", "split")}
@@ -79,7 +81,7 @@ OTHER: dict[str, object] = {
     "template": "balanced", "base-url": "http://127.0.0.1", "size": "small", "max-rate": ["20"], "embedder": "classic",
     "mode": "scratch", "architecture": "convnext_tiny", "compare": "convnext_tiny", "split": "4:1", "resize": "pad",
     "balance": "none", "phone": "full", "track": "mlflow", "raw-vs-clean": "none", "learning-curve": "none",
-    "cross-validate": "none", "all-taxa": True, "species-file": "list.txt",
+    "cross-validate": "none", "all-taxa": True, "species-file": "list.txt", "format": "coco", "link": "hard",
 }  # fmt: skip
 
 

@@ -225,6 +225,14 @@ def load_keras() -> Any:
     return keras
 
 
+def load_tensorflow() -> Any:
+    """Import TensorFlow without Keras and return it; it prints nothing, see :func:`load_keras`."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with silent_stderr():
+        import tensorflow
+    return tensorflow
+
+
 @contextmanager
 def silent_stderr() -> Iterator[None]:
     """Turn away what native code writes to standard error inside the block; show it when the block fails."""

@@ -122,6 +122,9 @@ class NothingThere(NetworkDown):
 UNFIT = 17
 """What `doctor` ends with when it has found a problem; its answer says which."""
 
+UNSOUND = 18
+"""What `verify` ends with when an export is not what was written; its answer says where."""
+
 LOCK_UNMET = 19
 """What `build --locked` ends with when photos of the lock are gone or changed; its answer lists them."""
 

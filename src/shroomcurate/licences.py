@@ -133,5 +133,7 @@ def terms(names: Collection[str]) -> list[str]:
         said.append(f"What is made out of such a photo must have that photo's licence ({those('SA')}).")
     if pairs := clashes(found):
         listed = "; ".join(" with ".join(pair) for pair in pairs)
-        said.append(f"Incompatible: no one work, such as a collage, may be made of photos under {listed}.")
+        said.append(
+            f"Incompatible in one work, such as a collage, that is passed on: {listed}. Side by side they may stand."
+        )
     return said

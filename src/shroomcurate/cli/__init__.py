@@ -21,6 +21,7 @@ MODULES = {
     "look": ("review",),
     "train": ("train-baseline", "runs", "predict"),
     "judge": ("report", "status"),
+    "share": ("export", "verify"),
     "machine": ("doctor",),
     "build": ("init", "build"),
     "demonstrate": ("demo",),

@@ -39,8 +39,8 @@ def root(
 
     In order: **load-csvs**, **query**, **download**, **clean**, **train-baseline**, **report**. Any of them can be
     stopped at any moment and typed again. **build** runs them all from one file. **review** shows you the photos, to be
-    judged by eye; **demo** runs all of it without a network; **status** says where you are, **doctor** what this
-    machine lacks.
+    judged by eye; **export** hands them on; **demo** runs all of it without a network; **status** says where you are,
+    **doctor** what this machine lacks.
     """
 
 

@@ -58,6 +58,8 @@ class ExportSummary:
     """Reason of :data:`LEFT_OUT` -> photos of the class folders that are not in it."""
     first_left_out: dict[str, str] = field(default_factory=dict)
     """Reason -> the first of these photos."""
+    lacking: list[str] = field(default_factory=list)
+    """Classes that lost their last photo to what was left out."""
     replaced: bool = False
 
 
@@ -109,7 +111,7 @@ def export(
 def _summary(
     found: Gathered, target: Path, options: ExportOptions, manifest: Manifest, replaced: bool
 ) -> ExportSummary:
-    records = found.records
+    records, left_out = found.records, found.left_out
     licenses = Counter(name or "unknown" for name in records.table["license"].to_pylist())
     splits = Counter(records.table["split"].to_pylist())
     return ExportSummary(
@@ -123,7 +125,8 @@ def _summary(
         licenses=dict(sorted(licenses.items(), key=lambda item: (-item[1], item[0]))),
         terms=terms(licenses),
         manifest_sha256=manifest.sha256,
-        left_out={reason: len(paths) for reason, paths in found.left_out.items()},
-        first_left_out={reason: paths[0] for reason, paths in found.left_out.items()},
+        left_out={reason: len(paths) for reason, paths in left_out.items()},
+        first_left_out={reason: paths[0] for reason, paths in left_out.items()},
+        lacking=sorted({path.split("/")[1] for paths in left_out.values() for path in paths} - set(records.classes)),
         replaced=replaced,
     )

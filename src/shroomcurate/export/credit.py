@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from shroomcurate.export.records import Records
@@ -24,6 +25,10 @@ COLUMNS = (
     *("license", "license_url", "attribution", "observed_on", "latitude", "longitude", "photo_url", "observation_url"),
     *("group", "width", "height", "sha256"),
 )
+
+#: How a formula begins. A name that begins like one gets a ' in front, or a spreadsheet would take it for one:
+#: https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = r"[=+\-@\t\r]"
 
 _UNKNOWN = (
     "Nothing is known of who made them and of what they allow. Without a licence all rights are reserved: ask their "
@@ -68,16 +73,21 @@ def _table(table: pa.Table) -> pa.Table:
     import pyarrow.compute as pc
 
     columns = {name: table[name] for name in COLUMNS}
-    # A name that begins like a formula would be one to a spreadsheet; https://owasp.org/www-community/attacks/CSV_Injection
-    for name in ("file", "split", "class", "taxon_name", "attribution"):
-        columns[name] = pc.replace_substring_regex(columns[name], r"^([=+\-@\t\r])", r"'\1")
+    for name in ("file", "class", "taxon_name", "attribution"):
+        columns[name] = pc.replace_substring_regex(columns[name], f"^({_FORMULA})", r"'\1")
     return pa.table(columns)
+
+
+def guarded(text: str) -> str:
+    """Return a text as it stands in ``ATTRIBUTION.csv``."""
+    return re.sub(f"^({_FORMULA})", r"'\1", text)
 
 
 def _page(records: Records) -> str:
     """Return the page for people: by licence, then by photographer, with a link to each photo."""
     by_license: dict[str | None, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    columns = [records.table[name].to_pylist() for name in ("license", "attribution", "file", "photo_id", "photo_url")]
+    rows = records.table.sort_by([("photo_id", "ascending"), ("file", "ascending")])
+    columns = [rows[name].to_pylist() for name in ("license", "attribution", "file", "photo_id", "photo_url")]
     for license_name, line, file, photo_id, url in zip(*columns, strict=True):
         link = f"[{photo_id}]({url})" if url else escaped(file)
         by_license[license_name][line or ""].append(link)
@@ -125,16 +135,16 @@ def _notice(records: Records) -> str:
     ]
     if known:
         listed = "\n".join(f"  {name:<12} {counts[name]:>9,}  {DEEDS.get(name, 'not known here')}" for name in known)
-        heed = "\n".join(f"- {each}" for each in terms(counts)) or "- Nothing."
+        heed = "\n".join(fill(f"- {each}", 100, subsequent_indent="  ") for each in terms(counts)) or "- Nothing."
         paragraphs += [
             f"Photos by licence:\n{listed}",
-            _COLLECTION,
+            fill(_COLLECTION, 100),
             f"Who uses the whole must heed the terms of all:\n{heed}",
             _WORKS,
         ]
     if counts["unknown"]:
         count = "1 photo" if counts["unknown"] == 1 else f"{counts['unknown']:,} photos"
-        paragraphs.append(f"Of {count} no licence is known. {_UNKNOWN}")
+        paragraphs.append(fill(f"Of {count} no licence is known. {_UNKNOWN}", 100))
     if "selection.parquet" in records.receipts:
         paragraphs.append(_INATURALIST)
     return "\n\n".join(paragraphs) + "\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -112,17 +112,19 @@ def _about(records: Records, options: ExportOptions) -> dict[str, Any]:
 
 
 def _text(about: Mapping[str, Any], files: Mapping[str, tuple[int, str]], photos: list[dict[str, Any]]) -> bytes:
-    """Return the manifest as JSON: the head indented, then a line a file and a line a photo."""
-    head = json.dumps(about, indent=1, sort_keys=True, ensure_ascii=False)[:-2]
-    listed = {
-        "files": [{"path": path, "bytes": size, "sha256": digest} for path, (size, digest) in files.items()],
-        "photos": photos,
-    }
-    parts = [
-        f' "{name}": [\n' + ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in rows) + "\n ]"
-        for name, rows in listed.items()
-    ]
-    return (head + ",\n" + ",\n".join(parts) + "\n}\n").encode()
+    listed = [{"path": path, "bytes": size, "sha256": digest} for path, (size, digest) in files.items()]
+    return "".join(lined(about, {"files": listed, "photos": photos})).encode()
+
+
+def lined(head: Mapping[str, Any], lists: Mapping[str, Iterable[Mapping[str, Any]]]) -> Iterator[str]:
+    """Yield the parts of a JSON object: the head indented, then each list with a line an entry."""
+    yield json.dumps(head, indent=1, sort_keys=True, ensure_ascii=False)[:-2]
+    for name, rows in lists.items():
+        yield f",\n {json.dumps(name)}: ["
+        for number, row in enumerate(rows):
+            yield (",\n  " if number else "\n  ") + json.dumps(row, ensure_ascii=False)
+        yield "\n ]"
+    yield "\n}\n"
 
 
 def read_manifest(folder: Path) -> Manifest:

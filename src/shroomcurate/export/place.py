@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shroomcurate.dataset import Dataset, folder_lock, sync_folder
 from shroomcurate.errors import BadOption, DiskFull, disk_full_named
-from shroomcurate.export.manifest import FILE, extra_files
+from shroomcurate.export.manifest import FILE, extra_files, files_in
 from shroomcurate.export.options import ExportOptions
 from shroomcurate.export.records import Records
 from shroomcurate.progress import Bytes
@@ -18,6 +18,9 @@ from shroomcurate.tree import PARTIAL
 
 #: What a photo takes besides its bytes: its rows in attribution, manifest and index, at most.
 _BYTES_PER_PHOTO = 3_000
+
+#: Up to so many files are made durable one by one; many take minutes so, and then the whole system's disks are asked.
+_FILES_ONE_BY_ONE = 200
 
 
 def refuse_target(dataset: Dataset, out: Path, force: bool) -> None:
@@ -92,7 +95,7 @@ def staged(out: Path) -> Iterator[Path]:
         try:
             with disk_full_named(out):
                 yield staging
-                os.sync()  # what takes the target's place is on the disk; file by file takes minutes for many photos
+                _sync(staging)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
@@ -111,3 +114,16 @@ def _sweep(staging: Path) -> None:
             shutil.rmtree(left)
         elif left.name != ".lock":
             left.unlink()
+
+
+def _sync(staging: Path) -> None:
+    """Make all that was written durable before it takes its place; a link's file belongs to the dataset."""
+    written = [staging / path for path in files_in(staging)]
+    if len(written) > _FILES_ONE_BY_ONE:
+        os.sync()
+        return
+    for file in written:
+        if not file.is_symlink():
+            sync_folder(file)  # a file is synced the same way
+    for folder in {parent for file in written for parent in file.parents if parent.is_relative_to(staging)}:
+        sync_folder(folder)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SCHEMA = (
     Column("path", "string", "the photo, relative to the dataset: images/<Class>/<file>"),
-    Column("file", "string", "the same without its first folder, <Class>/<file>: its name in an export"),
+    Column("file", "string", "<Class>/<file>: the photo's name in an export, below its split's folder if any"),
     Column("class", "string", "its class: the folder's name"),
     Column("label", "int64", "the class's place among the classes by name, from 0"),
     Column("split", "string", "train, val or test; null when there is no split"),
