@@ -20,6 +20,7 @@ from shroomcurate.build.turns import _is_end
 from shroomcurate.catalogue.load import LoadOptions
 from shroomcurate.dataset import Dataset, read_table
 from shroomcurate.errors import NetworkDown
+from shroomcurate.export import ExportOptions
 from shroomcurate.report import ReportOptions
 from shroomcurate.status import status
 from shroomcurate.verdicts import Verdict, append_verdicts
@@ -91,19 +92,29 @@ class TestABuild:
         stricter = replace(recipe, clean=replace(recipe.clean, eps=0.2))
         assert [(step.stage, step.why) for step in plan(stricter) if step.why] == [("clean", "eps was 0.3, is 0.2")]
         assert ran(build(stricter))[0] == "clean"
-        smaller = replace(stricter, query=replace(recipe.query, per_class=5), report=ReportOptions(note="five"))
+        smaller = replace(
+            stricter,
+            query=replace(recipe.query, per_class=5),
+            export=ExportOptions(split=False),
+            report=ReportOptions(note="five"),
+        )
         why = {step.stage: step.why for step in plan(smaller)}
         assert why["query"] == "per-class was 12, is 5"
         assert why["download"] == why["clean"] == "after query"
-        assert why["report"] == "it has not run yet" or why["report"] == "after query"
+        assert why["export"] == why["report"] == "it has not run yet"
         asked = len(server.requests)
         found = build(smaller)
         assert ran(found)[:2] == ["query", "download"]
-        assert ran(found)[-1] == "report"
+        assert ran(found)[-2:] == ["export", "report"]
         assert set(kept(Dataset(recipe.dataset)).values()) == {5}
         assert len(server.requests) == asked, "what is here is not fetched again"
         assert ran(build(smaller)) == []
         assert ran(build(replace(smaller, report=ReportOptions(note="other")))) == ["report"]
+        licensed = replace(smaller, export=ExportOptions(split=False, licenses="CC-BY"))
+        assert next((step.stage, step.why) for step in plan(licensed) if step.why) == (
+            "export",
+            "licenses was any, is CC-BY",
+        )
 
     def test_heeds_a_verdict_and_fills_the_place(self, world: tuple[Recipe, FaultServer]) -> None:
         recipe, _ = world
