@@ -40,7 +40,7 @@ OWNERS = {
     "jinja2": {"report"},
     "umap": {"review"},
     "typer": {"cli", "options", "terminal"},
-    "rich": {"show", "show_export", "show_state", "show_training", "terminal"},
+    "rich": {"show", "show_build", "show_export", "show_state", "show_training", "terminal"},
     "psutil": {"doctor"},
     "tqdm": {"progress"},
 }

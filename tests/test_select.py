@@ -943,7 +943,8 @@ def test_an_option_that_a_template_would_ignore_is_refused_and_the_receipt_names
     select(None, template=str(template), since="2020", per_class=3)
     receipt = read_receipt(tmp_path / "dataset" / "selection.parquet")
     assert receipt is not None
-    used = set(receipt.options) - {"photos_in_catalogue", "left_out", "catalogue", "sql"}
+    told = {"photos_in_catalogue", "left_out", "catalogue", "sql", "asked", "available", "dump"}
+    used = set(receipt.options) - told
     assert used == {"since", "per_class"}
 
 

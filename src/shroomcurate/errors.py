@@ -125,6 +125,9 @@ UNFIT = 17
 UNSOUND = 18
 """What `verify` ends with when an export is not what was written; its answer says where."""
 
+LOCK_UNMET = 19
+"""What `build --locked` ends with when photos of the lock are gone or changed; its answer lists them."""
+
 INTERRUPTED = 130  # what a shell reports for ^C
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

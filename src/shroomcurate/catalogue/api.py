@@ -33,6 +33,8 @@ from shroomcurate.catalogue.api_taxa import (
 )
 from shroomcurate.catalogue.ledger import LoadReport
 from shroomcurate.catalogue.load import LoadOptions, load_csvs
+from shroomcurate.catalogue.note import write_note
+from shroomcurate.catalogue.request import request_of
 from shroomcurate.catalogue.server import connect
 from shroomcurate.dataset import Dataset
 from shroomcurate.errors import BadOption, NothingMatches
@@ -190,6 +192,7 @@ def load_api(
         run_to_end(_fetch(found, options, wishes, pages))
         left_out = _write(dump, found)
         report = load_csvs(_load_options(dump, found), database_url, progress)
+    write_note(database_url, report, request_of(options))
     return ApiReport(
         dump=str(dump),
         requests=api.requests,

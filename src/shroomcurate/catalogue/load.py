@@ -21,6 +21,7 @@ from shroomcurate.catalogue.kept import COPY_HEAD, COPY_TAIL
 from shroomcurate.catalogue.keys import Bits
 from shroomcurate.catalogue.ledger import FileReport, LoadReport, TableReport
 from shroomcurate.catalogue.note import write_note
+from shroomcurate.catalogue.request import request_of
 from shroomcurate.catalogue.server import INCOMING, connect, run_file, sql_file
 from shroomcurate.catalogue.sieve import Part, Sieve, running_ahead
 from shroomcurate.catalogue.sift import Sifted
@@ -110,7 +111,9 @@ def load_csvs(options: LoadOptions, database_url: str | None = None, progress: P
             ledger.refuse_what_is_not_ours(connection)
             last = ledger.last_load(connection)
             if last and not options.force and ledger.is_the_same(last, dump.files, options.asked, options.quality):
-                return replace(last, already_loaded=True)
+                found = replace(last, already_loaded=True)
+                write_note(database_url, found, request_of(options))
+                return found
             connection.exec_driver_sql(f"DROP SCHEMA IF EXISTS {INCOMING} CASCADE; CREATE SCHEMA {INCOMING}")
             connection.exec_driver_sql(f"SET LOCAL search_path = {INCOMING};" + _IN_BULK)
             run_file(connection, "schema/tables.sql")
@@ -122,7 +125,7 @@ def load_csvs(options: LoadOptions, database_url: str | None = None, progress: P
             if options.diff and last and last.scope == report.scope:
                 report.changes = filling.changes(sieve.other_photos)
             ledger.swap(connection, report)
-    write_note(database_url, report)
+    write_note(database_url, report, request_of(options))
     return report
 
 

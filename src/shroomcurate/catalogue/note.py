@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,10 +42,13 @@ class LoadNote:
     """Whether it holds only what `load-api` asked for."""
     loaded_at: str
     """UTC, ISO 8601."""
+    request: Mapping[str, str] = field(default_factory=dict)
+    """What asked for it, see :func:`shroomcurate.catalogue.request.request_of`."""
 
 
-def write_note(database_url: str | None, report: LoadReport) -> None:
-    """Note a load that has just ended."""
+def write_note(database_url: str | None, report: LoadReport, request: Mapping[str, str] | None = None) -> None:
+    """Note a load that has just ended, or one that was found done before, whose time stays."""
+    before = read_note(database_url)
     folder = Path(shlex.split(report.source)[0]) if report.source else Path()
     note = LoadNote(
         report.fingerprint,
@@ -52,7 +56,10 @@ def write_note(database_url: str | None, report: LoadReport) -> None:
         report.tables["photos"].kept,
         folder.name == "dump" and (folder.parent / "pages").is_dir(),
         datetime.now(UTC).isoformat(timespec="seconds"),
+        dict(request or {}),
     )
+    if report.already_loaded and before is not None and before.fingerprint == note.fingerprint:
+        note = replace(note, loaded_at=before.loaded_at)
     file = home() / FILE
     partial = file.with_name(f"{FILE}.partial")
     with suppress(OSError):

@@ -23,10 +23,10 @@ from shroomcurate.errors import BadOption
 from shroomcurate.progress import Progress, silent
 from shroomcurate.verdicts import digest, place_photos, read_verdicts, unfinished_line
 
-__all__ = ["SCHEMA", "TABLE", "CleanOptions", "CleanSummary", "Suggestion", "Trust", "clean"]
+__all__ = ["ASIDE", "SCHEMA", "TABLE", "CleanOptions", "CleanSummary", "Suggestion", "Trust", "clean"]
 
 #: Options that do not change the judgement.
-_ASIDE = ("dry_run", "suggest")
+ASIDE = ("dry_run", "suggest")
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,9 @@ def clean(
             inputs = [name for name in ("embeddings.parquet", "selection.parquet") if dataset.path(name).exists()]
             receipt = Receipt(
                 "clean",
-                {key: value for key, value in asdict(options).items() if key not in _ASIDE}
-                | {"verdicts": digest(verdicts), "left_alone": judged.left_alone, **_embedder(embeddings)},
+                {key: value for key, value in asdict(options).items() if key not in ASIDE}
+                | {"verdicts": digest(verdicts), "left_alone": judged.left_alone, "versions": _versions()}
+                | _embedder(embeddings),
                 {name: file_hash(dataset.path(name)) for name in inputs},
             )
             write_table(dataset.path(TABLE), make_judgements(judged.photos, photographs.evidence), receipt)
@@ -113,6 +114,13 @@ def clean(
             unfinished=unfinished_line(dataset),
             unjudged=[printable(path) for path in sorted(on_disk.keys() - {photo.path for photo in judged.photos})],
         )
+
+
+def _versions() -> dict[str, str]:
+    """Return the libraries whose arithmetic a judgement hangs on."""
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("numpy", "scikit-learn", "scipy")}
 
 
 def _embedder(embeddings: Path) -> dict[str, str]:

@@ -23,6 +23,7 @@ MODULES = {
     "judge": ("report", "status"),
     "share": ("export", "verify"),
     "machine": ("doctor",),
+    "build": ("init", "build"),
     "demonstrate": ("demo",),
 }
 

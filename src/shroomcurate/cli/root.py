@@ -38,8 +38,9 @@ def root(
     """Image datasets one can defend, curated from the iNaturalist open data.
 
     In order: **load-csvs**, **query**, **download**, **clean**, **train-baseline**, **report**. Any of them can be
-    stopped at any moment and typed again. **review** shows you the photos, to be judged by eye; **export** hands them
-    on; **demo** runs all of it without a network; **status** says where you are, **doctor** what this machine lacks.
+    stopped at any moment and typed again. **build** runs them all from one file. **review** shows you the photos, to be
+    judged by eye; **export** hands them on; **demo** runs all of it without a network; **status** says where you are,
+    **doctor** what this machine lacks.
     """
 
 

@@ -19,6 +19,9 @@ from shroomcurate.report.known import Known, counted, where
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: What receipts tell of each class, which is too much for a line.
+_OF_EACH_CLASS = {"available", "left_alone"}
+
 #: What became of a photo that was asked for.
 STATUSES = {
     "ok": "on disk, and it decodes to the last byte",
@@ -43,7 +46,7 @@ def asked(known: Known) -> dict[str, Any] | None:
     there_was = {"photos in the catalogue": options.pop("photos_in_catalogue", None)} | {
         f"left out: {reason.replace('_', ' ')}": count for reason, count in left_out.items() if count
     }
-    for among_the_receipts in ("catalogue", "sql"):
+    for among_the_receipts in ("catalogue", "sql", "asked", "available", "dump"):
         options.pop(among_the_receipts, None)
     return {
         "options": sorted(
@@ -218,7 +221,7 @@ def receipts(known: Known) -> list[dict[str, Any]]:
                 "name": name,
                 "stage": receipt.stage,
                 "version": receipt.version,
-                "options": sorted(as_words({k: v for k, v in receipt.options.items() if k != "left_alone"})),
+                "options": sorted(as_words({k: v for k, v in receipt.options.items() if k not in _OF_EACH_CLASS})),
                 "inputs": sorted(receipt.inputs.items()),
                 "changed": sorted(changed),
             }

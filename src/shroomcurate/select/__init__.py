@@ -15,6 +15,7 @@ from shroomcurate.catalogue.server import CATALOGUE, connect, sql_file
 from shroomcurate.dataset import Dataset, Receipt, atomic_path, write_table
 from shroomcurate.errors import BadOption, NothingMatches
 from shroomcurate.licences import LICENSE_PROFILES, LICENSES, accepted_licenses
+from shroomcurate.select.asked import asked
 from shroomcurate.select.excluded import excluded_photos
 from shroomcurate.select.licenses import LicensesNow, licenses_now
 from shroomcurate.select.names import branches, listed_classes
@@ -55,11 +56,13 @@ __all__ = [
     "QuerySummary",
     "Template",
     "accepted_licenses",
+    "asked",
     "class_folders",
     "licenses_now",
     "list_templates",
     "query",
     "show_sql",
+    "write_selection",
 ]
 
 #: Why a photo is not in the selection, in the order in which the reasons are asked, and what changes it. Each photo
@@ -156,16 +159,24 @@ def query(dataset: Dataset, options: QueryOptions = QueryOptions(), database_url
         connection.exec_driver_sql(_SETTINGS)
         execute(driver, _tally(), request.values)
         connection.exec_driver_sql("SET TRANSACTION READ ONLY")  # a template of the user's own changes nothing
-        rows = selected_rows(driver, template, request.values, _available(driver))
+        available = _available(driver)
+        rows = selected_rows(driver, template, request.values, available)
         left_out, photos = _left_out(driver, request, rows)
         excluded = _held(connection, request.values["exclude"])
     if not rows.num_rows:
         raise _nothing(photos, left_out)
     table = with_classes(rows, options.per_class)
     found = {"photos_in_catalogue": photos, "left_out": left_out}
-    receipt = Receipt("query", {**_recorded(request), **found, "catalogue": scope.fingerprint, "sql": template.text})
+    told = {
+        "asked": asked(options),
+        "available": {row["class"]: available.get(row["class_taxon_id"], 0) for row, _ in per_class_rows(table)},
+        "catalogue": scope.fingerprint,
+        "dump": dict(scope.files),
+        "sql": template.text,
+    }
+    receipt = Receipt("query", {**_recorded(request), **found, **told})
     with dataset.lock("query"):
-        _write(dataset, table, receipt)
+        write_selection(dataset, table, receipt)
     return replace(
         _summary(table, options, request, found),
         excluded_ids=len(request.values["exclude"] or ()),
@@ -316,8 +327,8 @@ def _nothing(photos: int, left_out: Mapping[str, int]) -> NothingMatches:
     return NothingMatches(f"{what} The last ones: {last[0].replace('_', ' ')}.", f"To have those, {REASONS[last[0]]}.")
 
 
-def _write(dataset: Dataset, table: pa.Table, receipt: Receipt) -> None:
-    """Write both files at once, and wait for the disk at once."""
+def write_selection(dataset: Dataset, table: pa.Table, receipt: Receipt) -> None:
+    """Write both files at once, and wait for the disk at once. Hold the dataset's lock."""
     with ThreadPoolExecutor(1) as thread:
         text = thread.submit(_write_csv, dataset.path("selection.csv"), table)
         write_table(dataset.path("selection.parquet"), table, receipt)

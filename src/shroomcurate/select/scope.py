@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,8 @@ class Scope:
     """Roots; None: every taxon."""
     names: tuple[str, ...]
     quality: str
+    files: Mapping[str, str]
+    """File of the dump -> sha256."""
 
     def load_command(self, taxa: Sequence[str] = (), quality: str | None = None) -> str:
         """Return the command that loads the same source with further taxa or another quality."""
@@ -120,8 +122,13 @@ def read_scope(connection: Connection) -> Scope:
     connection.execution_options(isolation_level="REPEATABLE READ")
     connection.exec_driver_sql("LOCK TABLE shroomcurate.load_ledger IN ACCESS SHARE MODE")
     connection.exec_driver_sql(f"SET LOCAL search_path = {CATALOGUE}")
-    latest = "SELECT fingerprint, source, taxa, quality FROM shroomcurate.load_ledger ORDER BY load_id DESC LIMIT 1"
-    fingerprint, source, taxa, quality = connection.exec_driver_sql(latest).one()
+    latest = (
+        "SELECT fingerprint, source, taxa, quality, report -> 'files' FROM shroomcurate.load_ledger "
+        "ORDER BY load_id DESC LIMIT 1"
+    )
+    fingerprint, source, taxa, quality, files = connection.exec_driver_sql(latest).one()
     named = "SELECT name FROM taxa WHERE taxon_id = ANY (%s) AND active ORDER BY taxon_id"
     names = connection.exec_driver_sql(named, (taxa,)).scalars().all() if taxa else []
-    return Scope(fingerprint, source, None if taxa is None else tuple(sorted(taxa)), tuple(names), quality)
+    roots = None if taxa is None else tuple(sorted(taxa))
+    hashes = {Path(file["place"]).name: file["sha256"] for file in files or []}
+    return Scope(fingerprint, source, roots, tuple(names), quality, dict(sorted(hashes.items())))

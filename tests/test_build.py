@@ -1,0 +1,205 @@
+"""A dataset made from one recipe: N clean photos of each class, nothing done twice, killed or not."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from shroomcurate.build import BuildSummary, Recipe, Step, build, plan
+from shroomcurate.build.due import Standing
+from shroomcurate.build.turns import _is_end
+from shroomcurate.catalogue.load import LoadOptions
+from shroomcurate.dataset import Dataset, read_table
+from shroomcurate.errors import NetworkDown
+from shroomcurate.export import ExportOptions
+from shroomcurate.report import ReportOptions
+from shroomcurate.status import status
+from shroomcurate.verdicts import Verdict, append_verdicts
+from tests.fault_server import FaultServer
+from tests.recipes import PER_CLASS, built, copy_of, images, kept, photo_server, write_toml
+
+__all__ = ["built"]  # the fixture
+
+
+@pytest.fixture
+def world(built: tuple[Recipe, FaultServer], tmp_path: Path) -> tuple[Recipe, FaultServer]:
+    """A copy of the finished dataset, to do anything with."""
+    return copy_of(built[0], tmp_path), built[1]
+
+
+@pytest.fixture
+def fresh(built: tuple[Recipe, FaultServer], tmp_path: Path) -> tuple[Recipe, FaultServer]:
+    """Nothing but the catalogue."""
+    return replace(built[0], dataset=tmp_path / "dataset", lock=tmp_path / "shroomcurate.lock"), built[1]
+
+
+def ran(found: BuildSummary) -> list[str]:
+    return [step.stage for step in found.steps if step.why is not None]
+
+
+class TestABuild:
+    def test_gives_n_clean_photos_where_there_are_and_says_why_where_not(
+        self, fresh: tuple[Recipe, FaultServer], capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        recipe, server = fresh
+        told: list[tuple[Step, object]] = []
+        asked = len(server.requests)
+        assert [step.stage for step in plan(recipe) if step.why] == ["query", "download", "clean"]
+        assert not recipe.dataset.exists(), "a plan changes nothing"
+        assert len(server.requests) == asked
+
+        found = build(recipe, tell=lambda step, result: told.append((step, result)))
+        dataset = Dataset(recipe.dataset)
+        assert capfd.readouterr() == ("", "")
+        assert kept(dataset) == {
+            "Amanita_muscaria": PER_CLASS,
+            "Amanita_vaginata": found.classes["Amanita_vaginata"].kept,
+            "Boletus_edulis": PER_CLASS,
+        }
+        assert found.turns > 1, "the reserve had nothing to fill"
+        assert ran(found)[:3] == ["query", "download", "clean"]
+        assert [step for step, result in told if result is None] == found.steps
+        assert [step for step, result in told if result is not None] == [step for step in found.steps if step.why]
+
+        short = found.classes["Amanita_vaginata"]
+        assert (short.asked, short.available, short.reserve_left) == (PER_CLASS, 10, 0)
+        assert short.kept + short.gone + short.corrupt + sum(short.removed.values()) == 10
+        assert found.shortages == {"Amanita_vaginata": PER_CLASS - short.kept}
+        assert short.why.startswith("the catalogue has 10; 1 gone")
+        assert short.removed["duplicate"] > 0
+        assert f"{short.removed['duplicate']} duplicate" in short.why
+        assert not found.classes["Boletus_edulis"].why
+        assert {stage.state for stage in status(dataset).stages[:3]} == {"current"}
+
+        lock, asked = recipe.lock.read_bytes(), len(server.requests)
+        again = build(recipe)
+        assert ran(again) == []
+        assert len(server.requests) == asked
+        assert recipe.lock.read_bytes() == lock
+        assert not [step for step in plan(recipe) if step.why]
+
+    def test_runs_again_what_an_option_changes_and_what_follows(self, world: tuple[Recipe, FaultServer]) -> None:
+        recipe, server = world
+        stricter = replace(recipe, clean=replace(recipe.clean, eps=0.2))
+        assert [(step.stage, step.why) for step in plan(stricter) if step.why] == [("clean", "eps was 0.3, is 0.2")]
+        assert ran(build(stricter))[0] == "clean"
+        smaller = replace(
+            stricter,
+            query=replace(recipe.query, per_class=5),
+            export=ExportOptions(split=False),
+            report=ReportOptions(note="five"),
+        )
+        why = {step.stage: step.why for step in plan(smaller)}
+        assert why["query"] == "per-class was 12, is 5"
+        assert why["download"] == why["clean"] == "after query"
+        assert why["export"] == why["report"] == "it has not run yet"
+        asked = len(server.requests)
+        found = build(smaller)
+        assert ran(found)[:2] == ["query", "download"]
+        assert ran(found)[-2:] == ["export", "report"]
+        assert set(kept(Dataset(recipe.dataset)).values()) == {5}
+        assert len(server.requests) == asked, "what is here is not fetched again"
+        assert ran(build(smaller)) == []
+        assert ran(build(replace(smaller, report=ReportOptions(note="other")))) == ["report"]
+        licensed = replace(smaller, export=ExportOptions(split=False, licenses="CC-BY"))
+        assert next((step.stage, step.why) for step in plan(licensed) if step.why) == (
+            "export",
+            "licenses was any, is CC-BY",
+        )
+
+    def test_heeds_a_verdict_and_fills_the_place(self, world: tuple[Recipe, FaultServer]) -> None:
+        recipe, _ = world
+        dataset = Dataset(recipe.dataset)
+        path = f"images/Boletus_edulis/{min(file.name for file in (dataset.images / 'Boletus_edulis').iterdir())}"
+        append_verdicts(dataset, {path: Verdict(False, "person")})
+        found = build(recipe)
+        assert ran(found)[0] == "clean"
+        assert found.classes["Boletus_edulis"].removed["person"] == 1
+        assert kept(dataset)["Boletus_edulis"] == PER_CLASS
+
+    def test_that_the_server_does_not_answer_ends_and_goes_on(self, fresh: tuple[Recipe, FaultServer]) -> None:
+        recipe, _ = fresh
+        nowhere = replace(recipe.download, base_url="http://127.0.0.1:9", attempts=1)
+        with pytest.raises(NetworkDown):
+            build(replace(recipe, download=nowhere))
+        assert not recipe.lock.exists()
+        assert kept(Dataset(build(recipe).dataset))["Boletus_edulis"] == PER_CLASS
+
+    def test_needs_no_catalogue_once_it_has_a_selection(
+        self, world: tuple[Recipe, FaultServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        recipe, _ = world
+        monkeypatch.setenv("SHROOMCURATE_HOME", str(tmp_path / "another machine"))
+        elsewhere = replace(recipe, load=LoadOptions("not here"), database_url="postgresql://127.0.0.1:9/nowhere")
+        assert ran(build(elsewhere)) == []
+        assert [step.why for step in plan(replace(elsewhere, query=replace(recipe.query, per_class=5)))][:2] == [
+            "nothing has been loaded from this machine",
+            "per-class was 12, is 5",
+        ]
+
+
+def test_of_a_circle_the_best_standing_is_taken_wherever_the_way_came_into_it() -> None:
+    circle = [Standing(0, 2, "b"), Standing(1, 0, "c"), Standing(0, 1, "a")]
+    for start in range(3):
+        way = [Standing(9, 0, "x")]
+        for step in range(20):
+            here = circle[(start + step) % 3]
+            if _is_end(here, way):
+                break
+            way.append(here)
+        assert here == Standing(0, 1, "a")
+        assert step >= 3, "it was left before it was gone round"
+
+
+def lasting(dataset: Dataset) -> dict[str, object]:
+    """All that a dataset holds, without what hangs on the run: when was asked, and how often."""
+    passing = {"attempts", "fetched_at", "error"}
+    rows = read_table(dataset.path("downloads.parquet")).to_pylist()
+    return {
+        "images": images(dataset),
+        "downloads": [{key: value for key, value in row.items() if key not in passing} for row in rows],
+        **{
+            name: dataset.path(name).read_bytes()
+            for name in ("selection.parquet", "embeddings.parquet", "clean.parquet")
+        },
+    }
+
+
+def test_killed_it_goes_on_and_ends_with_the_same_bytes(
+    built: tuple[Recipe, FaultServer], fresh: tuple[Recipe, FaultServer], tmp_path: Path
+) -> None:
+    recipe, smooth = fresh[0], built[0]
+    chance = random.Random(5)
+    with photo_server(delay=0.01) as server:
+        file = write_toml(tmp_path, server, smooth.lock.parent / "dump")
+        call = [sys.executable, "-m", "shroomcurate", "build", str(file), "--database-url", str(recipe.database_url)]
+        compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path.parent / "compiled")}
+        pipe = subprocess.PIPE
+        # Amid the first download, as it ends, and as cleaning begins to move photos.
+        for number, sign in enumerate(("images/*/*", "downloads.parquet", "clean.parquet")):
+            process = subprocess.Popen([*call, "--json"], stdout=pipe, stderr=pipe, env=os.environ | compiled)
+            before = set(recipe.dataset.glob(sign))
+            until = time.monotonic() + 60
+            while process.poll() is None and not set(recipe.dataset.glob(sign)) - before and time.monotonic() < until:
+                time.sleep(0.002)
+            time.sleep(chance.random() * 0.01)
+            process.kill()
+            process.communicate()
+            assert process.returncode == -signal.SIGKILL, f"it ended by itself before kill {number + 1}"
+        ended = subprocess.run(
+            [*call, "--json"], capture_output=True, text=True, check=False, env=os.environ | compiled
+        )
+        assert ended.returncode == 0, ended.stderr
+        assert json.loads(ended.stdout)["shortages"].keys() == {"Amanita_vaginata"}
+    assert lasting(Dataset(recipe.dataset)) == lasting(Dataset(smooth.dataset))
+    assert recipe.lock.read_bytes() == smooth.lock.read_bytes()
+    assert not list(recipe.dataset.rglob("*.partial"))
