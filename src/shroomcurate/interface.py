@@ -177,7 +177,9 @@ def query(call: _Query) -> QuerySummary:
 
 
 @dataclass(frozen=True)
-class _Download(_Told, DownloadOptions, _Of): ...
+class _Download(_Told, _Catalogued, DownloadOptions, _Of):
+    recheck: bool = False
+    """First take out photos that were taken down since, or have another licence now."""
 
 
 @_by_keyword(_Download)
@@ -190,9 +192,13 @@ def download(call: _Download) -> DownloadSummary:
     --------
     >>> download("fungi", size="small", max_rate="50")  # doctest: +SKIP
     """
-    from shroomcurate.download import download
+    from shroomcurate.download import download, recheck
+    from shroomcurate.select import licenses_now
 
-    return download(call.place, _options(DownloadOptions, call), call.told)
+    place, options, progress = call.place, _options(DownloadOptions, call), call.told
+    if call.recheck:
+        recheck(place, options, licenses_now(place, call.url).licenses, progress)
+    return download(place, options, progress)
 
 
 @dataclass(frozen=True)

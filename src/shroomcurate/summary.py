@@ -35,7 +35,12 @@ def _cell(value: Any) -> str:
     """Return a value as HTML: records as a table, whatever holds them."""
     if isinstance(value, Mapping):
         if any(_is_record(each) for each in value.values()):
-            return _table([{"": name, **(_facts(each) if _is_record(each) else {})} for name, each in value.items()])
+            return _table(
+                [
+                    {"": str(name).replace("_", " "), **(_facts(each) if _is_record(each) else {})}
+                    for name, each in value.items()
+                ]
+            )
         return _few(f"{_word(name)}: {_cell(each)}" for name, each in value.items())
     if _is_record(value):
         return f"<table>{_rows(_facts(value))}</table>"
