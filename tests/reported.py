@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from shroomcurate import clean
+from shroomcurate.clean import SCHEMA as JUDGEMENTS
 from shroomcurate.dataset import Dataset, Receipt, file_hash, make_table, write_table
 from shroomcurate.download import SCHEMA as DOWNLOADS
 from shroomcurate.split import split
@@ -56,7 +56,7 @@ def add_clean(dataset: Dataset, reasons: dict[str, str], duplicates: Mapping[str
         place.rename(target)
     inputs = {name: file_hash(dataset.path(name)) for name in ["selection.parquet"] if dataset.path(name).exists()}
     receipt = Receipt("clean", {"eps": 0.3, "verdicts": None}, inputs)
-    write_table(dataset.path("clean.parquet"), make_table(clean.SCHEMA, rows), receipt)
+    write_table(dataset.path("clean.parquet"), make_table(JUDGEMENTS, rows), receipt)
 
 
 def metrics_of(classes: list[str], **more: Any) -> dict[str, Any]:

@@ -5,12 +5,12 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from shroomcurate import predict as module
 from shroomcurate import runs
 from shroomcurate.cli import app
 from shroomcurate.dataset import Dataset, read_table
@@ -66,6 +66,7 @@ class TestPredict:
     ) -> None:
         photo = next(iter(trained.photos().values()))
         sure = predict(trained, [photo]).photos[0].guesses[0].certainty
+        module = import_module("shroomcurate.predict")
         read = module._facts
         for threshold, knows in ((sure, False), (sure - 1e-9, True)):
             monkeypatch.setattr(module, "_facts", lambda folder, at=threshold: read(folder) | {"threshold": at})

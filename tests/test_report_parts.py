@@ -19,7 +19,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from shroomcurate import clean
+from shroomcurate.clean import SCHEMA as JUDGEMENTS
 from shroomcurate.dataset import Dataset, Receipt, make_table, read_table, write_table
 from shroomcurate.errors import DamagedFile
 from shroomcurate.groups import Leak, certify, photo_ties
@@ -274,7 +274,7 @@ def test_the_page_s_certificate_says_what_the_split_s_own_check_says(photos: lis
                     {"path": paths[number], "class": "A", "split": part, "fold": fold, "group": f"g{observation}"}
                 )
         write_table(dataset.path("selection.parquet"), make_table(SELECTION, selected), Receipt("query", {}))
-        write_table(dataset.path("clean.parquet"), make_table(clean.SCHEMA, judged), Receipt("clean", {}))
+        write_table(dataset.path("clean.parquet"), make_table(JUDGEMENTS, judged), Receipt("clean", {}))
         receipt = Receipt("split", {"same_day": same_day})
         write_table(dataset.path("splits.parquet"), make_table(SPLITS, parts), receipt)
         known = Known(dataset)
@@ -352,7 +352,7 @@ def test_a_table_cannot_show_photos_from_outside_of_the_dataset(whole: Dataset, 
         place.write_bytes(next(iter(whole.photos().values())).read_bytes())
     rows = read_table(whole.path("clean.parquet")).to_pylist()
     rows[0] |= {"path": path, "kept": False, "reason": "drawing", "score": 1.0}
-    write_table(whole.path("clean.parquet"), make_table(clean.SCHEMA, rows), Receipt("clean", {}))
+    write_table(whole.path("clean.parquet"), make_table(JUDGEMENTS, rows), Receipt("clean", {}))
     assert Known(whole).place(path, "..") is None
     report(whole, ReportOptions(thumbnails_per_reason=1))
     assert "no longer on disk, or not readable" in Page(whole).text

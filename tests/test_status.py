@@ -15,11 +15,11 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroomcurate import clean
 from shroomcurate.catalogue.ledger import TableReport, new_report
 from shroomcurate.catalogue.load import LoadOptions, load_csvs
 from shroomcurate.catalogue.note import embedded_holds_tables, read_note, write_note
 from shroomcurate.catalogue.server import connect
+from shroomcurate.clean import SCHEMA as JUDGEMENTS
 from shroomcurate.clean import CleanOptions
 from shroomcurate.cli import app
 from shroomcurate.dataset import (
@@ -502,7 +502,7 @@ def test_somebody_elses_class_folders_need_neither_query_nor_download(tmp_path: 
     assert states(found) == ["not needed", "not needed", "missing", "missing", "missing"]
     assert found.next_command == f"shroomcurate clean --images '{tmp_path}/my tree'"
     rows = [{"path": "my tree/Morel/a.jpg", "class": "Morel", "kept": True}]
-    write_table(dataset.path("clean.parquet"), make_table(clean.SCHEMA, rows), Receipt("clean", {}))
+    write_table(dataset.path("clean.parquet"), make_table(JUDGEMENTS, rows), Receipt("clean", {}))
     assert states(status(dataset))[2] == "current"
 
 
@@ -600,7 +600,7 @@ def test_verdicts_are_counted_with_those_that_clean_has_not_heard(finished: Data
     for row in rows:
         if row["path"].endswith("2002.jpg"):
             row["decided_by"] = "person"
-    write_table(finished.path("clean.parquet"), make_table(clean.SCHEMA, rows), Receipt("clean", {}))
+    write_table(finished.path("clean.parquet"), make_table(JUDGEMENTS, rows), Receipt("clean", {}))
     assert "verdicts.csv: 2 photos, 1 since this" in stage(status(finished), "clean").details
 
 
@@ -611,7 +611,7 @@ def test_many_photos_in_doubt_are_worth_a_look_by_eye(finished: Dataset) -> None
         row["score"] = 0.52
     receipt = read_receipt(finished.path("clean.parquet"))
     assert receipt
-    write_table(finished.path("clean.parquet"), make_table(clean.SCHEMA, rows), receipt)
+    write_table(finished.path("clean.parquet"), make_table(JUDGEMENTS, rows), receipt)
     also = status(finished).also[f"shroomcurate review --dataset {finished.root}"]
     assert "in doubt about 4 photos" in also
 

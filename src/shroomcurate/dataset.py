@@ -109,9 +109,9 @@ class Dataset:
         path
             The photo's identity, ``images/<Class>/<file>``.
         reason
-            Why it was removed; None while it is kept.
+            Why it was removed; None while it is kept, or what a data frame has for that.
         """
-        if reason is None:
+        if not isinstance(reason, str):
             return self.root / path
         return self.removed / reason / Path(path).relative_to(self.images.name)
 

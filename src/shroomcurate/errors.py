@@ -27,6 +27,7 @@ class ShroomError(Exception):
         super().__init__(what)
         self.what = what
         self.hint = hint
+        self.add_note(hint)  # which a traceback shows, in a notebook too
 
 
 class BadOption(ShroomError):

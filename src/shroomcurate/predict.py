@@ -18,6 +18,7 @@ from shroomcurate.errors import BadOption, DamagedFile, StageMissing
 from shroomcurate.photos import NotAPhoto
 from shroomcurate.runs import finished, latest_run, run_folders
 from shroomcurate.safety import SAFETY_NOTICE
+from shroomcurate.summary import Summary
 from shroomcurate.training.evaluation import likeliest, softmax
 from shroomcurate.training.phone import run_file
 from shroomcurate.training.pixels import input_pixels
@@ -52,7 +53,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Predictions:
+class Predictions(Summary):
     """The answers of one run."""
 
     run: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 Progress = Callable[[int, int, str], None]
@@ -38,6 +39,28 @@ class Noted(int):
 
 def silent(done: int, total: int, label: str) -> None:
     """Report nothing."""
+
+
+def chosen(wanted: Progress | bool | None) -> Progress:
+    """Return the progress callable that a Python user asks for.
+
+    Parameters
+    ----------
+    wanted
+        True: bars. False: nothing. None: bars in a notebook, nothing elsewhere. A callable is that one.
+    """
+    if wanted is None:
+        wanted = _in_notebook()
+    if callable(wanted):
+        return wanted
+    return tqdm_progress() if wanted else silent
+
+
+def _in_notebook() -> bool:
+    """Return whether this process is the kernel of a notebook; IPython in a terminal is none."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython and ipython.get_ipython()
+    return shell is not None and "IPKernelApp" in shell.config
 
 
 def tqdm_progress() -> Progress:

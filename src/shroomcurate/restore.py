@@ -17,6 +17,7 @@ from typing import Any
 from shroomcurate.dataset import Dataset, Receipt, read_receipt, read_table, write_table
 from shroomcurate.errors import NothingMatches
 from shroomcurate.progress import Progress, silent
+from shroomcurate.summary import Summary
 from shroomcurate.verdicts import Verdict, append_verdicts, digest, place_photos, read_verdicts
 
 TABLE = "clean.parquet"
@@ -43,7 +44,7 @@ class RestoreOptions:
 
 
 @dataclass(frozen=True)
-class RestoreSummary:
+class RestoreSummary(Summary):
     """What :func:`restore` put back. `missing` are photos that nobody finds under ``removed/`` any more."""
 
     restored: int

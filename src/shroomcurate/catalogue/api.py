@@ -41,6 +41,7 @@ from shroomcurate.errors import BadOption, NothingMatches
 from shroomcurate.home import home
 from shroomcurate.names_file import read_names
 from shroomcurate.progress import Progress, silent
+from shroomcurate.summary import Summary
 from shroomcurate.transport import run_to_end
 
 #: Observations in one page, at most: the API's limit.
@@ -121,7 +122,7 @@ class SpeciesFetched:
 
 
 @dataclass(frozen=True)
-class ApiReport:
+class ApiReport(Summary):
     """What a load from the API did."""
 
     dump: str

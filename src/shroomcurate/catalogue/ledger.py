@@ -12,6 +12,7 @@ from shroomcurate import __version__
 from shroomcurate.catalogue.server import CATALOGUE, INCOMING, run_file, sql_file
 from shroomcurate.catalogue.sources import NEEDS
 from shroomcurate.errors import BadDump, BadOption, Busy
+from shroomcurate.summary import Summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +73,7 @@ class FileReport:
 
 
 @dataclass
-class LoadReport:
+class LoadReport(Summary):
     """What a load did. ``facts`` are the numbers of ``sql/check/facts.sql``."""
 
     source: str

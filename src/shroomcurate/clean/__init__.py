@@ -21,6 +21,7 @@ from shroomcurate.clean.tables import SCHEMA, TABLE, make_judgements, read_photo
 from shroomcurate.dataset import Dataset, Receipt, file_hash, printable, read_receipt, write_table
 from shroomcurate.errors import BadOption
 from shroomcurate.progress import Progress, silent
+from shroomcurate.summary import Summary
 from shroomcurate.verdicts import digest, place_photos, read_verdicts, unfinished_line
 
 __all__ = ["ASIDE", "SCHEMA", "TABLE", "CleanOptions", "CleanSummary", "Suggestion", "Trust", "clean"]
@@ -30,7 +31,7 @@ ASIDE = ("dry_run", "suggest")
 
 
 @dataclass(frozen=True)
-class CleanSummary:
+class CleanSummary(Summary):
     """What :func:`clean` decided and moved."""
 
     kept: int

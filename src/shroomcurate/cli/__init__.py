@@ -53,4 +53,5 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="PIL")
     own_this_process()
     # What comes before a command, such as --help, and words that are no command, concern all of them.
-    _registered(sys.argv[1] if len(sys.argv) > 1 else None)()
+    app = _registered(sys.argv[1] if len(sys.argv) > 1 else None)
+    app(prog_name="shroomcurate")  # also as `python -m shroomcurate`, which no shell completes

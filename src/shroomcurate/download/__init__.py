@@ -25,6 +25,7 @@ from shroomcurate.download.recheck import RecheckSummary, recheck
 from shroomcurate.download.server import TYPICAL_BYTES
 from shroomcurate.errors import NetworkDown
 from shroomcurate.progress import Progress, silent
+from shroomcurate.summary import Summary
 
 __all__ = [
     "SCHEMA",
@@ -40,7 +41,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class DownloadSummary:
+class DownloadSummary(Summary):
     """What a download did and where the dataset stands."""
 
     classes: int

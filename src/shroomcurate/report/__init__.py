@@ -20,6 +20,7 @@ from shroomcurate.dataset import Dataset, Receipt, write_bytes
 from shroomcurate.errors import BadOption
 from shroomcurate.progress import Bytes, Progress, silent
 from shroomcurate.safety import SAFETY_NOTICE
+from shroomcurate.summary import Summary
 
 if TYPE_CHECKING:
     from shroomcurate.report.known import Known
@@ -66,7 +67,7 @@ class ReportOptions:
 
 
 @dataclass(frozen=True)
-class ReportSummary:
+class ReportSummary(Summary):
     """What the page holds.
 
     Attributes

@@ -37,6 +37,7 @@ from shroomcurate.select.templates import (
     psql_variables,
     read_template,
 )
+from shroomcurate.summary import Summary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,7 +112,7 @@ class ClassCount:
 
 
 @dataclass(frozen=True)
-class QuerySummary:
+class QuerySummary(Summary):
     """What was selected. ``left_out`` counts the other photos of the catalogue, each once, by :data:`REASONS`."""
 
     classes: list[ClassCount]

@@ -25,6 +25,7 @@ from shroomcurate.dataset import Dataset, file_hash
 from shroomcurate.progress import Progress, silent
 from shroomcurate.runs import CONFIG, make_latest, new_run, read_metrics
 from shroomcurate.safety import SAFETY_NOTICE
+from shroomcurate.summary import Summary
 from shroomcurate.training.options import ANSWERED_BY, BALANCES, MODES, PHONES, RESIZES, TRACKERS, TrainOptions
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ _LIBRARIES = {
 
 
 @dataclass(frozen=True)
-class BaselineSummary:
+class BaselineSummary(Summary):
     """What the run found, on the clean test photos. Shares lie between 0 and 1."""
 
     run: str

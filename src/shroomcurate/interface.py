@@ -1,0 +1,316 @@
+"""The stages as functions for Python users: what ``from shroomcurate import clean`` gives.
+
+Each does what the command of its name does. It takes the dataset (a folder, or a :class:`Dataset`), then by keyword the
+fields of the options of the stages that it runs, and returns the stage's summary. No option is written here: a
+function's signature, for people and for type checkers, is that of a dataclass that inherits those options.
+
+A new stage needs a dataclass and a function here, and its name in ``shroomcurate/__init__.py``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from shroomcurate.catalogue.api import ApiOptions, ApiReport
+from shroomcurate.catalogue.ledger import LoadReport
+from shroomcurate.catalogue.load import LoadOptions
+from shroomcurate.clean import CleanOptions, CleanSummary
+from shroomcurate.dataset import Dataset
+from shroomcurate.download import DownloadOptions, DownloadSummary
+from shroomcurate.embed import EmbedOptions
+from shroomcurate.predict import Predictions
+from shroomcurate.progress import Progress, chosen
+from shroomcurate.report import ReportOptions, ReportSummary
+from shroomcurate.restore import RestoreOptions, RestoreSummary
+from shroomcurate.select import QueryOptions, QuerySummary
+from shroomcurate.split import SplitOptions
+from shroomcurate.training import BaselineSummary, TrainOptions
+
+File = str | os.PathLike[str]
+Where = Dataset | File
+
+_P = ParamSpec("_P")
+_Call = TypeVar("_Call")
+_Summary = TypeVar("_Summary")
+
+
+@dataclass(frozen=True)
+class _Of:
+    dataset: Where
+    """The dataset, or its folder."""
+
+    @property
+    def place(self) -> Dataset:
+        return _place(self.dataset)
+
+
+@dataclass(frozen=True)
+class _Told:
+    progress: Progress | bool | None = None
+    """True: bars. False: none. None: bars in a notebook. Or what is called as ``progress(done, total, label)``."""
+
+    @property
+    def told(self) -> Progress:
+        return chosen(self.progress)
+
+
+@dataclass(frozen=True)
+class _Catalogued:
+    database_url: str | None = None
+    """A PostgreSQL; None: that of ``SHROOMCURATE_DATABASE_URL``, and without it the embedded one."""
+
+    @property
+    def url(self) -> str | None:
+        return self.database_url or os.environ.get("SHROOMCURATE_DATABASE_URL") or None
+
+
+def _by_keyword(call: Callable[_P, _Call]) -> Callable[[Callable[[_Call], _Summary]], Callable[_P, _Summary]]:
+    """Let a function that takes one dataclass be called as the dataclass is made."""
+    signature = inspect.signature(call)
+
+    def decorate(function: Callable[[_Call], _Summary]) -> Callable[_P, _Summary]:
+        @functools.wraps(function)
+        def called(*arguments: _P.args, **keywords: _P.kwargs) -> _Summary:
+            given: Mapping[str, Any] = signature.bind(*arguments, **keywords).arguments
+            made: Any = call
+            return function(
+                made(**{name: _as_typed(signature.parameters[name].annotation, given[name]) for name in given})
+            )
+
+        returned = inspect.signature(function).return_annotation
+        called.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]
+        return called
+
+    return decorate
+
+
+def _as_typed(annotation: str, value: Any) -> Any:
+    """Return a path for text, and a tuple for a list, a column of a frame or a single value, where they are wanted."""
+    if annotation == "Path | None" and value is not None:
+        return Path(value)
+    for type_of in (str, int, Path):
+        if annotation == f"tuple[{type_of.__name__}, ...]":
+            several = isinstance(value, Iterable) and not isinstance(value, str)
+            return tuple(map(type_of, value if several else (value,)))
+    return value
+
+
+def _place(dataset: Where) -> Dataset:
+    return dataset if isinstance(dataset, Dataset) else Dataset(dataset)
+
+
+def _options(of: Callable[..., _Call], call: object) -> _Call:
+    """Return the options of one stage out of those of all that a function runs."""
+    wanted: Any = of
+    return of(**{field.name: getattr(call, field.name) for field in fields(wanted)})
+
+
+# -- the catalogue -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _LoadCsvs(_Told, _Catalogued, LoadOptions): ...
+
+
+@_by_keyword(_LoadCsvs)
+def load_csvs(call: _LoadCsvs) -> LoadReport:
+    """Load the iNaturalist open-data dump into the catalogue.
+
+    Options: :class:`shroomcurate.catalogue.load.LoadOptions`. Raises: see
+    :func:`shroomcurate.catalogue.load.load_csvs`.
+
+    Examples
+    --------
+    >>> load_csvs("inaturalist-open-data", taxa="Aves")  # doctest: +SKIP
+    """
+    from shroomcurate.catalogue.load import load_csvs
+
+    return load_csvs(_options(LoadOptions, call), call.url, call.told)
+
+
+@dataclass(frozen=True)
+class _LoadApi(_Told, _Catalogued, ApiOptions): ...
+
+
+@_by_keyword(_LoadApi)
+def load_api(call: _LoadApi) -> ApiReport:
+    """Load a small set of species from the iNaturalist API, without the dump.
+
+    Options: :class:`shroomcurate.catalogue.api.ApiOptions`. Raises: see :func:`shroomcurate.catalogue.api.load_api`.
+
+    Examples
+    --------
+    >>> load_api(taxa="Amanita", species=10, contact="you@example.org")  # doctest: +SKIP
+    """
+    from shroomcurate.catalogue.api import load_api
+
+    return load_api(_options(ApiOptions, call), call.url, call.told)
+
+
+# -- the photos --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Query(_Catalogued, QueryOptions, _Of): ...
+
+
+@_by_keyword(_Query)
+def query(call: _Query) -> QuerySummary:
+    """Select N research-grade photos of each class from the catalogue.
+
+    Options: :class:`shroomcurate.select.QueryOptions`. Raises: see :func:`shroomcurate.select.query`.
+
+    Examples
+    --------
+    >>> query("fungi", species=20, per_class=100, licenses="commercial")  # doctest: +SKIP
+    """
+    from shroomcurate.select import query
+
+    return query(call.place, _options(QueryOptions, call), call.url)
+
+
+@dataclass(frozen=True)
+class _Download(_Told, _Catalogued, DownloadOptions, _Of):
+    recheck: bool = False
+    """First take out photos that were taken down since, or have another licence now."""
+
+
+@_by_keyword(_Download)
+def download(call: _Download) -> DownloadSummary:
+    """Fetch the selected photos into class folders, filling holes from the reserve. Also under a notebook's event loop.
+
+    Options: :class:`shroomcurate.download.DownloadOptions`. Raises: see :func:`shroomcurate.download.download`.
+
+    Examples
+    --------
+    >>> download("fungi", size="small", max_rate="50")  # doctest: +SKIP
+    """
+    from shroomcurate.download import download, recheck
+    from shroomcurate.select import licenses_now
+
+    place, options, progress = call.place, _options(DownloadOptions, call), call.told
+    if call.recheck:
+        recheck(place, options, licenses_now(place, call.url).licenses, progress)
+    return download(place, options, progress)
+
+
+@dataclass(frozen=True)
+class _Clean(_Told, EmbedOptions, CleanOptions, _Of): ...
+
+
+@_by_keyword(_Clean)
+def clean(call: _Clean) -> CleanSummary:
+    """Describe the photos by vectors, then move those that do not belong to their class into ``removed/``.
+
+    Options: :class:`shroomcurate.clean.CleanOptions` and :class:`shroomcurate.embed.EmbedOptions`. Raises: see
+    :func:`shroomcurate.embed.embed` and :func:`shroomcurate.clean.clean`.
+
+    Examples
+    --------
+    >>> clean("fungi", eps=0.25).reasons  # doctest: +SKIP
+    """
+    from shroomcurate.clean import clean
+    from shroomcurate.embed import embed
+
+    progress = call.told
+    with tempfile.TemporaryDirectory() as scratch:
+        elsewhere = Path(scratch) / "embeddings.parquet" if call.dry_run else None
+        embed(call.place, _options(EmbedOptions, call), progress, elsewhere)
+        return clean(call.place, _options(CleanOptions, call), progress, elsewhere)
+
+
+@dataclass(frozen=True)
+class _Restore(_Told, RestoreOptions, _Of): ...
+
+
+@_by_keyword(_Restore)
+def restore(call: _Restore) -> RestoreSummary:
+    """Put removed photos back: all, or those that fulfil every option. It counts as your verdict.
+
+    Options: :class:`shroomcurate.restore.RestoreOptions`. Raises: see :func:`shroomcurate.restore.restore`.
+
+    Examples
+    --------
+    >>> restore("fungi", reason="outlier", class_name="Amanita muscaria")  # doctest: +SKIP
+    """
+    from shroomcurate.restore import restore
+
+    return restore(call.place, _options(RestoreOptions, call), call.told)
+
+
+# -- what they are worth -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _TrainBaseline(_Told, EmbedOptions, SplitOptions, TrainOptions, _Of): ...
+
+
+@_by_keyword(_TrainBaseline)
+def train_baseline(call: _TrainBaseline) -> BaselineSummary:
+    """Split the clean photos without leaks, train a baseline, and say what the dataset is worth.
+
+    Options: :class:`shroomcurate.training.TrainOptions`, :class:`shroomcurate.split.SplitOptions` and, for photos that
+    nobody has embedded, :class:`shroomcurate.embed.EmbedOptions`. Raises: see
+    :func:`shroomcurate.training.train_baseline` and :func:`shroomcurate.split.split`.
+
+    Examples
+    --------
+    >>> train_baseline("fungi", mode="probe").macro_f1  # doctest: +SKIP
+    """
+    from shroomcurate.embed import embed
+    from shroomcurate.split import split
+    from shroomcurate.training import check_ready, train_baseline
+
+    place, options, progress = call.place, _options(TrainOptions, call), call.told
+    check_ready(place, options)
+    if not place.path("embeddings.parquet").exists():
+        embed(place, _options(EmbedOptions, call), progress)
+    split(place, _options(SplitOptions, call), progress)
+    return train_baseline(place, options, progress)
+
+
+def predict(dataset: Where, photos: File | Iterable[File], run: str | None = None) -> Predictions:
+    """Say which classes photos may show, how sure that is, and what is known of their edibility. No food advice.
+
+    Parameters
+    ----------
+    photos
+        One file, or several.
+    run
+        A run of the dataset; None: the latest that has a network.
+
+    Raises: see :func:`shroomcurate.predict.predict`.
+
+    Examples
+    --------
+    >>> predict("fungi", "photo.jpg").photos[0].guesses  # doctest: +SKIP
+    """
+    from shroomcurate.predict import predict
+
+    return predict(_place(dataset), _as_typed("tuple[Path, ...]", photos), run)
+
+
+@dataclass(frozen=True)
+class _Report(_Told, ReportOptions, _Of): ...
+
+
+@_by_keyword(_Report)
+def report(call: _Report) -> ReportSummary:
+    """Write ``report.html``: one self-contained page about the dataset, to look at or to send.
+
+    Options: :class:`shroomcurate.report.ReportOptions`. Raises: see :func:`shroomcurate.report.report`.
+
+    Examples
+    --------
+    >>> report("fungi", note="A first look.").path  # doctest: +SKIP
+    """
+    from shroomcurate.report import report
+
+    return report(call.place, _options(ReportOptions, call), call.told)
