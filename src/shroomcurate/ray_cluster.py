@@ -91,7 +91,7 @@ class Cluster:
         import ray
 
         try:
-            return ray.get(started.ref, timeout=max(0.0, started.at + patience - time.monotonic()))
+            return ray.get(started.ref, timeout=max(1.0, started.at + patience - time.monotonic()))
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except ray.exceptions.RayError as error:
@@ -109,7 +109,7 @@ class Cluster:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        there = ray.remote(kind).options(num_cpus=0, max_concurrency=1000, max_restarts=-1, max_task_retries=-1)
+        there = ray.remote(num_cpus=0, max_concurrency=1000, max_restarts=-1, max_task_retries=-1)(kind)
         return [
             there.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=True)).remote(*arguments)
             for node in self.nodes
@@ -142,7 +142,7 @@ class Cluster:
                 found["shroomcurate"] = shroomcurate.__version__
             return found | {"Python": sys.version.split()[0]}
 
-        task = ray.remote(versions).options(num_cpus=0, max_retries=1)
+        task = ray.remote(num_cpus=0, max_retries=1)(versions)
         here = versions(SAME)
         refs = [
             task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(SAME)
@@ -258,7 +258,11 @@ def _load_ray(address: str) -> Any:
 
 def _connect(ray: Any, address: str) -> None:
     _refuse_silent(address)
-    local = {"num_cpus": len(os.sched_getaffinity(0)), "object_store_memory": _STORE, "include_dashboard": False}
+    _silence()
+    # An older Python and other systems than Linux do not tell which are ours.
+    mine = getattr(os, "sched_getaffinity", None)
+    cores = len(mine(0)) if mine else os.cpu_count() or 1
+    local = {"num_cpus": cores, "object_store_memory": _STORE, "include_dashboard": False}
     hint = "Look with ray status, on this machine, which must be a node of that cluster; docs/cluster.md says how."
     try:
         ray.init(address=address, log_to_driver=False, logging_level="critical", **(local if address == LOCAL else {}))
@@ -275,6 +279,14 @@ def _connect(ray: Any, address: str) -> None:
         raise BadOption(
             f"--ray-address {address!r} is no address: {_first_line(error)}", "It looks like 10.0.0.1:6379."
         ) from error
+
+
+def _silence() -> None:
+    """Keep off standard output, where results go, what Ray prints there about a node that dies: no option does."""
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _refuse_silent(address: str) -> None:

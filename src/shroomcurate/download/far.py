@@ -47,7 +47,7 @@ class Nodes:
     async def request(self, url: str, patience: Patience, method: str = "GET") -> Answer:
         """Ask once, from the node with least at hand: one that has a line, while any has."""
         answer = Answer("unreachable", error="the cluster has no nodes")
-        for node in sorted(self.nodes, key=lambda node: (node.lost, node.active))[:_NODES]:
+        for node in sorted(self.nodes, key=lambda node: (node.lost, node.active, node.answers))[:_NODES]:
             answer = await node.ask(url, patience, method)
             if answer.kind != "unreachable":
                 break
