@@ -229,7 +229,7 @@ def test_an_interrupted_command_ends_soon_and_the_next_one_goes_on_without_the_c
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
         assert process.returncode == 130, errors
-        assert time.monotonic() - pressed < 2
+        assert time.monotonic() - pressed < 5  # idle: one; the machine may be busy with other tests
         assert "type the same command again" in errors
         assert "Traceback" not in errors
         server.faults.clear()
