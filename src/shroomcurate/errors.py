@@ -29,6 +29,9 @@ class ShroomError(Exception):
         self.hint = hint
         self.add_note(hint)  # which a traceback shows, in a notebook too
 
+    def __reduce__(self) -> tuple[type[ShroomError], tuple[str, str]]:  # another process may have raised it
+        return type(self), (self.what, self.hint)
+
 
 class BadOption(ShroomError):
     """An option has a value it cannot have. Same code as the command line parser's own."""

@@ -100,5 +100,19 @@ Weights = Annotated[
     Path | None,
     typer.Option(help="File or folder of the network's weights. Left away: Keras' download, kept for next time."),
 ]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="local, or ray: the nodes of a Ray cluster do it (pip install 'shroomcurate[ray]').",
+        autocompletion=one_of("local", "ray"),
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        help="The cluster's head, HOST:PORT. Left away: what RAY_ADDRESS says, else one started on this machine."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]

@@ -17,13 +17,16 @@ from shroomcurate.options import (
     AsJson,
     DatabaseUrl,
     DatasetFolder,
+    Engine,
     Images,
     Quiet,
+    RayAddress,
     Weights,
     one_of,
     removed_classes,
     removed_reasons,
 )
+from shroomcurate.ray_cluster import address_of
 from shroomcurate.restore import RestoreOptions
 from shroomcurate.terminal import Terminal, reported
 
@@ -56,6 +59,8 @@ def download(
         ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be fetched; ask for nothing.")] = False,
+    engine: Engine = "local",
+    ray_address: RayAddress = None,
     database_url: DatabaseUrl = None,
     dataset: DatasetFolder = DATASET,
     as_json: AsJson = False,
@@ -82,6 +87,7 @@ def download(
             attempts=attempts,
             retry_gone=retry_gone,
             verify=verify,
+            ray=address_of(engine, ray_address),
         )
         with terminal.progress():
             expected = plan(place, options)
@@ -136,6 +142,8 @@ def clean(
         ),
     ] = EmbedOptions.embedder,
     weights: Weights = None,
+    engine: Engine = "local",
+    ray_address: RayAddress = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge, but write and move nothing.")] = False,
     images: Images = None,
     dataset: DatasetFolder = DATASET,
@@ -169,7 +177,8 @@ def clean(
         place = Dataset(dataset, images)
         with terminal.progress() as progress, tempfile.TemporaryDirectory() as scratch:
             elsewhere = Path(scratch) / "embeddings.parquet" if dry_run else None
-            embedded = embed(place, EmbedOptions(embedder, weights), progress, elsewhere)
+            described = EmbedOptions(embedder, weights, address_of(engine, ray_address))
+            embedded = embed(place, described, progress, elsewhere)
             summary = clean(place, options, progress, elsewhere)
         show.clean(terminal, summary, embedded, place)
         if not dry_run:

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from shroomcurate import transport
@@ -25,6 +26,7 @@ from shroomcurate.download.recheck import RecheckSummary, recheck
 from shroomcurate.download.server import TYPICAL_BYTES
 from shroomcurate.errors import NetworkDown
 from shroomcurate.progress import Progress, silent
+from shroomcurate.ray_cluster import Cluster, open_cluster
 from shroomcurate.summary import Summary
 
 __all__ = [
@@ -127,6 +129,8 @@ def download(
         The dataset holds photos of another size.
     NetworkDown
         No connection, or nothing comes any more. What is finished is kept; the rest is pending.
+    Refused
+        A node of the cluster has other versions than this machine.
     DiskFull
         What is finished is kept.
     KeyboardInterrupt
@@ -142,22 +146,29 @@ def download(
             for name in ("downloads.parquet", JOURNAL):
                 dataset.path(name).unlink(missing_ok=True)
         hashed, damaged = forget_damaged(dataset, known, progress, verify=options.verify)
-        run = Fetch(dataset, options, progress, known)
-        try:
-            transport.run_to_end(run.run())
-        except (KeyboardInterrupt, NetworkDown):
-            rows = _manifest(known)
-            run.journal.append(*beyond(rows, known.earlier | known.records))
-            write_table(dataset.path("downloads.parquet"), as_table(rows), receipt)
-            raise
-        finally:
-            run.journal.close()
+        with _cluster(options, known) as cluster:
+            run = Fetch(dataset, options, progress, known, cluster)
+            try:
+                transport.run_to_end(run.run())
+            except (KeyboardInterrupt, NetworkDown):
+                rows = _manifest(known)
+                run.journal.append(*beyond(rows, known.earlier | known.records))
+                write_table(dataset.path("downloads.parquet"), as_table(rows), receipt)
+                raise
+            finally:
+                run.journal.close()
         rows = _manifest(known)
         unselected = tidy(dataset, rows, known.sizes, known.places)
         os.sync()  # the table speaks of no photo that the disk does not have
         write_table(dataset.path("downloads.parquet"), as_table(rows), receipt)
         dataset.path(JOURNAL).unlink(missing_ok=True)
     return _summary(rows, run, (hashed, len(damaged)), unselected, time.monotonic() - started)
+
+
+def _cluster(options: DownloadOptions, known: Known) -> AbstractContextManager[Cluster | None]:
+    """Return the cluster that asks, if there is anything to ask for."""
+    asks = options.ray is not None and any(record is None for _, record in known.due())
+    return open_cluster(options.ray) if asks and options.ray else nullcontext()
 
 
 def _manifest(known: Known) -> list[tuple[Photo, Record]]:

@@ -15,6 +15,7 @@ from shroomcurate.download.options import DownloadOptions
 from shroomcurate.download.server import Server
 from shroomcurate.download.store import Store
 from shroomcurate.progress import Bytes, Noted, Progress
+from shroomcurate.ray_cluster import Cluster
 from shroomcurate.transport import Answer
 
 
@@ -23,7 +24,14 @@ class Fetch:
 
     crew: Crew
 
-    def __init__(self, dataset: Dataset, options: DownloadOptions, progress: Progress, known: Known) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        options: DownloadOptions,
+        progress: Progress,
+        known: Known,
+        cluster: Cluster | None = None,
+    ) -> None:
         self.dataset = dataset
         self.options = options
         self.progress = progress
@@ -31,7 +39,7 @@ class Fetch:
         self.classes = {ranks.photos[0].class_name: ranks for ranks in known.classes}
         self.strangers = known.strangers()
         self.journal = Journal(dataset, options.size)
-        self.server = Server(options)
+        self.server = Server(options, cluster)
         self.store = Store(dataset, options.size, known)
         self.ends: Counter[str] = Counter()
         self.asked = self.settled = self.fetched = self.bytes = 0

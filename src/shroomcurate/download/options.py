@@ -38,6 +38,8 @@ class DownloadOptions:
     """Ask again for photos that an earlier run found gone or corrupt, such as after a wrong ``base_url``."""
     verify: bool = False
     """Hash what is on disk again; a file that is not what came is fetched again."""
+    ray: str | None = None
+    """A Ray cluster whose nodes ask, see :func:`shroomcurate.ray_cluster.open_cluster`; None: this machine."""
 
     def __post_init__(self) -> None:
         if self.base_url != DownloadOptions.base_url and not transport.is_web_address(self.base_url):

@@ -8,8 +8,10 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from shroomcurate import transport
+from shroomcurate.download.far import Nodes
 from shroomcurate.download.options import DownloadOptions
 from shroomcurate.download.pace import Line, read_rates
+from shroomcurate.ray_cluster import Cluster
 from shroomcurate.transport import Answer, Patience
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ _AGAIN = frozenset({"retry", "unreachable"})
 
 
 class Server:
-    """An open line to the bucket. Use it as an asynchronous context.
+    """An open line to the bucket, or one from each node of a cluster. Use it as an asynchronous context.
 
     Attributes
     ----------
@@ -37,10 +39,11 @@ class Server:
         How the last request ended for which no connection stood.
     """
 
-    client: transport.Direct | transport.Proxied
+    client: transport.Direct | transport.Proxied | Nodes
 
-    def __init__(self, options: DownloadOptions) -> None:
+    def __init__(self, options: DownloadOptions, cluster: Cluster | None = None) -> None:
         self.options = options
+        self.cluster = cluster
         self.patience = Patience(options.connect_timeout, options.read_timeout, options.photo_timeout)
         self.line = Line(options.concurrency, read_rates(options.max_rate), TYPICAL_BYTES[options.size])
         self.requests = self.answers = 0
@@ -49,7 +52,8 @@ class Server:
         self.waiting: deque[asyncio.Future[None]] = deque()
 
     async def __aenter__(self) -> Server:
-        self.client = transport.open_transport(self.options.base_url, self.options.concurrency, self.patience)
+        wishes = self.options.base_url, self.options.concurrency, self.patience
+        self.client = Nodes(self.cluster, *wishes) if self.cluster else transport.open_transport(*wishes)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -69,7 +73,10 @@ class Server:
                 if self.line.held_until == held_until:
                     break  # else the server has asked for a pause meanwhile: another turn
             self.requests += 1
-            answer = await transport.request(self.client, url, self.patience, method)
+            if isinstance(self.client, Nodes):
+                answer = await self.client.request(url, self.patience, method)
+            else:
+                answer = await transport.request(self.client, url, self.patience, method)
             self.line.hear(answer, time.monotonic())
             self.answers += 1
         finally:

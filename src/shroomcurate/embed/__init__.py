@@ -11,7 +11,8 @@ LiteRT; a GPU that TensorFlow sees is used instead where there is much to do. ``
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,12 +20,14 @@ from shroomcurate.architectures import BACKBONES, DEFAULT_BACKBONE, EMBEDDERS, I
 from shroomcurate.backbone import find_head, find_weights
 from shroomcurate.dataset import Dataset, Receipt, file_hash, printable, read_table, write_table
 from shroomcurate.descriptors import CLASSIC_LENGTH, CLASSIC_VERSION, HASH_VERSION
-from shroomcurate.embed.engine import SHORTER_SIDE, litert_model, network_input, open_engine
+from shroomcurate.embed.engine import SHORTER_SIDE, Engine, litert_model, network_input, open_engine
+from shroomcurate.embed.far import far_engine
 from shroomcurate.embed.rows import SCHEMA, Rows
 from shroomcurate.embed.work import describe
 from shroomcurate.errors import BadOption
 from shroomcurate.evidence import EVIDENCE_VERSION
 from shroomcurate.progress import Progress, silent
+from shroomcurate.ray_cluster import open_cluster
 
 __all__ = [
     "EMBEDDERS",
@@ -58,10 +61,13 @@ class EmbedOptions:
     weights
         A file or folder of the network's weights; None looks in the usual places, see
         :func:`shroomcurate.backbone.find_weights`.
+    ray
+        A Ray cluster that looks at the photos, see :func:`shroomcurate.ray_cluster.open_cluster`; None: this machine.
     """
 
     embedder: str = DEFAULT_BACKBONE
     weights: Path | None = None
+    ray: str | None = None
 
     def __post_init__(self) -> None:
         if self.embedder not in EMBEDDERS:
@@ -105,6 +111,8 @@ def embed(
         The dataset's tables are those of another tree.
     WeightsMissing
         The network's weights are neither here nor to be had.
+    NetworkDown, Refused
+        The cluster does not answer, or has other versions. What is finished is kept.
     """
     dataset.require_photos()
     dataset.refuse_other_tree()
@@ -133,7 +141,7 @@ def embed(
         missing = rows.missing()
         undecodable: dict[str, str] = {}
         if missing:
-            with open_engine(options.embedder, weights, head, len(missing)) as engine:
+            with _engine(options, weights, head, len(missing)) as engine:
                 undecodable = describe(rows, missing, photos, engine, journal, receipt, progress)
         photo_ids = _photo_ids(dataset, photos)
         kept = [path for path in photos if path not in undecodable]
@@ -145,6 +153,16 @@ def embed(
         return EmbedSummary(
             options.embedder, len(kept), computed, len(kept) - computed, head is not None, _named(undecodable)
         )
+
+
+@contextmanager
+def _engine(options: EmbedOptions, weights: Path | None, head: Path | None, photos: int) -> Iterator[Engine]:
+    if options.ray is None:
+        with open_engine(options.embedder, weights, head, photos) as engine:
+            yield engine
+        return
+    with open_cluster(options.ray) as cluster:
+        yield far_engine(options.embedder, weights, head, cluster)
 
 
 def _named(undecodable: dict[str, str]) -> dict[str, str]:

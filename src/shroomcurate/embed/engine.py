@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+    from shroomcurate.ray_cluster import Cluster
+
 #: Shorter side to which a photo is scaled before the centre is cut out, as in the usual ImageNet evaluation.
 #: Measured against no margin (224) and against squeezing the whole photo: all three find noise equally well.
 SHORTER_SIDE = 256
@@ -66,6 +68,10 @@ class Engine(NamedTuple):
     """Processes that keep all cores busy."""
     block: int = 1
     """Photos that are looked at together."""
+    cluster: Cluster | None = None
+    """Whose nodes look, instead of this machine."""
+    threads: int = 1
+    """Cores that a node takes for a block."""
 
 
 @contextmanager
@@ -99,6 +105,11 @@ def open_engine(name: str, weights: Path | None, head: Path | None, photos: int)
     with ThreadPoolExecutor(interpreters) as pool:
         block = min(block, interpreters * _LARGE_BLOCK)
         yield Engine(name, None, lambda inputs: _stacked(pool.map(infer, inputs)), classify, workers, block)
+
+
+def network_block(threads: int) -> int:
+    """Return how many photos are looked at together by a network that takes so many cores."""
+    return _BLOCK if threads == 1 else _LARGE_BLOCK
 
 
 def _stacked(vectors: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -156,7 +167,9 @@ def _converted(stem: str, build: Callable[[], Any]) -> Path:
     return target
 
 
-def litert(model: Path, interpreters: int = 1, threads: int = 1) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+def litert(
+    model: Path | bytes, interpreters: int = 1, threads: int = 1
+) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
     """Return a function from a model's input to its output, which as many threads as interpreters may call.
 
     Each interpreter takes one photo at a time: batches gained nothing in processor time, and so no vector depends on
@@ -201,11 +214,12 @@ def litert_head(model: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float
     return classify
 
 
-def _interpreter(model: Path, threads: int) -> Any:
+def _interpreter(model: Path | bytes, threads: int) -> Any:
     with silent_stderr():
         from ai_edge_litert.interpreter import Interpreter
 
-        interpreter = Interpreter(str(model), num_threads=threads)
+        given = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
+        interpreter = Interpreter(**given, num_threads=threads)
         interpreter.allocate_tensors()
         return interpreter
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from shroomcurate.dataset import printable
 from shroomcurate.descriptors import classic_vector, perceptual_hash
@@ -28,8 +28,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-#: Path of a photo, as the table names it, and the file where it lies.
-Block = Sequence[tuple[str, Path]]
+
+class File(Protocol):
+    """Where a photo lies, or what came of it from elsewhere."""
+
+    def read_bytes(self) -> bytes:
+        """Return its bytes; raise OSError where they cannot be read."""
+
+
+#: Path of a photo, as the table names it, and its file.
+Block = Sequence[tuple[str, File]]
 
 #: Photos below which this process looks at all of them itself: starting others takes as long.
 _FEW = 300
@@ -62,8 +70,7 @@ def lookers(engine: Engine, photos: int) -> Iterator[tuple[Callable[[Block], Loo
     if engine.workers == 1 or photos < _FEW:
         yield looker(engine.name, engine.model), 1
         return
-    command = own_command("shroomcurate.embed.look", engine.name, *([str(engine.model)] if engine.model else []))
-    helpers = [Helper(command) for _ in range(engine.workers)]
+    helpers = [start_helper(engine) for _ in range(engine.workers)]
     idle: SimpleQueue[Helper] = SimpleQueue()
     for helper in helpers:
         idle.put(helper)
@@ -71,7 +78,7 @@ def lookers(engine: Engine, photos: int) -> Iterator[tuple[Callable[[Block], Loo
     def look(block: Block) -> Looked:
         helper = idle.get()
         try:
-            return _asked(helper, block)
+            return ask(helper, block)
         finally:
             idle.put(helper)
 
@@ -82,7 +89,12 @@ def lookers(engine: Engine, photos: int) -> Iterator[tuple[Callable[[Block], Loo
             helper.dismiss()
 
 
-def _asked(helper: Helper, block: Block) -> Looked:
+def start_helper(engine: Engine) -> Helper:
+    """Start a process that looks at blocks."""
+    return Helper(own_command("shroomcurate.embed.look", engine.name, *([str(engine.model)] if engine.model else [])))
+
+
+def ask(helper: Helper, block: Block) -> Looked:
     """Return what a process says of a block; a photo that ends it does not decode."""
     import numpy as np
 
@@ -93,7 +105,7 @@ def _asked(helper: Helper, block: Block) -> Looked:
         looked: Looked = answer
         return looked
     if len(block) > 1:
-        one, other = (_asked(helper, half) for half in (block[: len(block) // 2], block[len(block) // 2 :]))
+        one, other = (ask(helper, half) for half in (block[: len(block) // 2], block[len(block) // 2 :]))
         parts = [part for part in (one, other) if part.paths] or [one]
         evidence, values = (np.concatenate([part[column] for part in parts]) for column in (3, 4))
         return Looked(one.failed | other.failed, one.paths + other.paths, one.facts + other.facts, evidence, values)
@@ -104,18 +116,21 @@ def _asked(helper: Helper, block: Block) -> Looked:
     return Looked({block[0][0]: f"it ends the decoder ({how})"}, [], [], nothing, nothing)
 
 
-def looker(name: str, model: Path | None) -> Callable[[Block], Looked]:
-    """Return a function that looks at a block, for one thread.
+def looker(name: str, model: Path | bytes | None, threads: int = 1) -> Callable[[Block], Looked]:
+    """Return a function that looks at a block, for one caller at a time.
 
     Parameters
     ----------
     name
         A key of :data:`shroomcurate.backbone.BACKBONES`, or ``classic``.
     model
-        Its LiteRT file; None for ``classic``, and where vectors are computed elsewhere of what the network wants.
+        Its LiteRT file, or what is in it; None for ``classic``, and where vectors are computed elsewhere of what the
+        network wants.
+    threads
+        Of the network.
     """
     look = classic_vector if name == "classic" else network_input
-    infer = litert(model) if model else None
+    infer = litert(model, 1, threads) if model else None
     return lambda block: look_at(block, look, infer)
 
 

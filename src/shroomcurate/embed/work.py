@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shroomcurate.dataset import Receipt, write_table
 from shroomcurate.embed.engine import Engine
-from shroomcurate.embed.look import lookers
+from shroomcurate.embed.far import look_far
+from shroomcurate.embed.look import Block, Looked, lookers
 from shroomcurate.embed.rows import Rows
 from shroomcurate.errors import WeightsMissing
 from shroomcurate.evidence import EVIDENCE, IMAGENET_COLUMNS, imagenet_evidence
@@ -60,10 +61,8 @@ def describe(
     fresh: list[str] = []
     written = told = time.monotonic()
     done = 0
-    files = [(path, photos[path]) for path in missing]
-    blocks = [files[start : start + engine.block] for start in range(0, len(files), engine.block)]
-    with lookers(engine, len(missing)) as (look, threads), _pool(threads) as pool:
-        for block, looked in zip(blocks, _in_order(look, blocks, pool, threads + _AHEAD), strict=True):
+    with _looking(engine, [(path, photos[path]) for path in missing]) as blocks:
+        for looked in blocks:
             undecodable |= looked.failed
             if looked.paths:
                 vectors = looked.values if engine.together is None else engine.together(looked.values)
@@ -72,7 +71,7 @@ def describe(
                 for row in zip(looked.paths, looked.facts, evidence, vectors, strict=True):
                     rows.put(*row)
             fresh += looked.paths
-            done += len(block)
+            done += len(looked.paths) + len(looked.failed)
             now = time.monotonic()
             full = len(fresh) >= _BLOCK or now - written >= _BLOCK_SECONDS
             if full and fresh and done < len(missing):  # the last block goes straight into the table
@@ -83,6 +82,17 @@ def describe(
                 progress(done, len(missing), "embed")
                 told = now
     return undecodable
+
+
+@contextmanager
+def _looking(engine: Engine, files: Block) -> Iterator[Iterator[Looked]]:
+    """Give what is seen of the photos, block by block, in their order."""
+    if engine.cluster is not None:
+        yield look_far(engine, engine.cluster, files)
+        return
+    blocks = [files[start : start + engine.block] for start in range(0, len(files), engine.block)]
+    with lookers(engine, len(files)) as (look, threads), _pool(threads) as pool:
+        yield _in_order(look, blocks, pool, threads + _AHEAD)
 
 
 @contextmanager
