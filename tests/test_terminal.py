@@ -373,7 +373,7 @@ PREDICTED = Predictions(
         Prediction("b/none.jpg", (), False, "HTML or XML"),
     ),
 )
-SPLIT = SplitSummary(123_456, 1, {"train": 123_456}, {}, [], {"near_duplicates_kept_together": 12_345})
+SPLIT = SplitSummary(123_456, 1, {"train": 123_456}, {}, [], {"near_duplicates_kept_together": 12_345}, 4, 99, {"A": 3})
 REPORT = ReportSummary("/somewhere/report.html", ("asked",), {"baseline": "shroomcurate train-baseline"}, 5, 10**7)
 SCORE = CleaningScore(1, 1, 1, 0.5, 0.5, 0.5, 0.5, {"microscopy": Tally(12_345, 1, 1)}, {})
 

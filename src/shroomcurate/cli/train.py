@@ -53,7 +53,7 @@ def _train_baseline(
     split: Annotated[
         str,
         typer.Option(
-            help="Shares of train, val and test; or train against the rest, which is halved: 4:1.",
+            help="Per cent of train, val and test; or train against the rest, which is halved: 4:1.",
             rich_help_panel=SPLIT,
         ),
     ] = "70/15/15",
