@@ -277,3 +277,5 @@ def _prediction(terminal: Terminal, each: Prediction, found: Predictions) -> Non
         title += f": the model does not know; it is not surer than {found.threshold:.1%}. It guesses"
     rows = [(guess.name, f"{guess.certainty:.1%}", guess.edibility, guess.note) for guess in each.guesses]
     terminal.table(title, ("may be", "certainty", "edibility", "note"), rows)
+    if each.remark:
+        terminal.warn(each.remark)
