@@ -67,6 +67,7 @@ def test_a_finetune_run_repeats_itself_keeps_its_normalisation_and_compares_raw_
     run = dataset.path(summary.run)
     assert {str(file.relative_to(run)) for file in run.rglob("*.*")} == {
         *("config.json", "environment.json", "history.csv", "labels.json", "metrics.json", "model.keras"),
+        "splits.parquet",
         *("predictions.parquet", "plots/confusion.svg", "plots/epochs.svg", "plots/reliability.svg"),
         *("phone/float32.tflite", "phone/model.json"),
     }
@@ -226,6 +227,26 @@ def test_the_epochs_of_the_head_are_tracked_too(
     train_baseline(dataset, replace(QUICK, block_epochs=1, deep_epochs=0, weights=tiny_network))
     assert [(row["stage"], row["epoch"]) for row in rows[:-1]] == [(1, 1), (1, 2), (2, 1)]
     assert rows[-1] is None
+
+
+def test_a_tracked_run_is_the_same_run_and_its_steps_go_on_after_a_stop(
+    dataset: Dataset, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[int] = []
+    opened = SimpleNamespace(log=lambda _row, step: steps.append(step), finish=lambda: None)
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **_: opened))
+    options = replace(QUICK, track=("wandb",), weights=tiny_network)
+    assert planned_run(dataset, options) == planned_run(dataset, replace(options, track=()))
+
+    def stop(_done: int, _total: int, label: str) -> None:
+        if label == "train deeper":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_baseline(dataset, options, stop)
+    assert steps == [1, 2, 3, 4]
+    train_baseline(dataset, options)
+    assert steps == [1, 2, 3, 4, 5]
 
 
 def test_two_folds_are_too_few_for_a_network_that_must_know_when_to_stop(dataset: Dataset, tiny_network: Path) -> None:
@@ -423,6 +444,32 @@ except OSError as error:
     with small_file_system(tmp_path, 2) as disk:
         ended = subprocess.run([sys.executable, "-c", script, str(disk)], capture_output=True, check=False)
     assert (ended.returncode, ended.stdout) == (0, b"told\n"), ended.stderr.decode()
+
+
+def test_weights_are_on_the_disk_before_the_record_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (synced.append(os.fstat(handle).st_size), fsync(handle)))
+    keras = load_keras()
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    epochs.save_state(model, tmp_path / "epoch-001.weights.npz")
+    assert synced == [(tmp_path / "epoch-001.weights.npz").stat().st_size]
+
+
+def test_decoding_that_is_stopped_waits_for_the_photos_in_hand_alone(
+    photographed: Callable[..., Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = list(photographed(["A"], wanted=4).photos().values()) * 100
+    begun: list[Path] = []
+    one = pixels._pixels_or_none
+    monkeypatch.setattr(pixels, "_pixels_or_none", lambda place, **how: begun.append(place) or one(place, **how))
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        decode(places, tmp_path, 32, "crop", stop)
+    assert len(begun) < len(places) / 2
 
 
 def test_decoding_needs_room_and_looks_only_so_far_ahead(

@@ -119,6 +119,26 @@ class TestPredict:
         with pytest.raises(DamagedFile, match=r"model\.json"):
             predict(trained, [photo])
 
+    def test_a_photo_smaller_than_what_the_network_sees_is_answered_with_a_remark(
+        self, trained: Dataset, tmp_path: Path
+    ) -> None:
+        from PIL import Image
+
+        for size in ((20, 20), (224, 223), (224, 224)):
+            Image.new("RGB", size, "red").save(tmp_path / f"{size[1]}.png")
+        tiny, narrow, enough = predict(trained, [tmp_path / f"{height}.png" for height in (20, 223, 224)]).photos
+        assert "20 x 20 pixels" in str(tiny.remark)
+        assert "224 x 224" in str(tiny.remark)
+        assert tiny.guesses
+        assert narrow.remark is not None
+        assert enough.remark is None
+        shown = CliRunner().invoke(app, ["predict", str(tmp_path / "20.png"), "--dataset", str(trained.root)]).output
+        assert "20 x 20 pixels" in shown
+
+    def test_quiet_still_answers(self, trained: Dataset) -> None:
+        words = ["predict", str(next(iter(trained.photos().values()))), "--dataset", str(trained.root)]
+        assert CliRunner().invoke(app, [*words, "--quiet"]).stdout == CliRunner().invoke(app, words).stdout
+
     def test_the_command_shows_guesses_edibility_and_notice_in_words_and_as_json(self, trained: Dataset) -> None:
         photo = str(next(iter(trained.photos().values())))
         words = ["predict", photo, "--dataset", str(trained.root)]

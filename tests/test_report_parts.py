@@ -6,6 +6,7 @@ import base64
 import csv
 import gzip
 import io
+import json
 import math
 import re
 import tempfile
@@ -361,7 +362,51 @@ def test_a_table_cannot_show_photos_from_outside_of_the_dataset(whole: Dataset, 
 # -- the baseline ----------------------------------------------------------------------------------------------
 
 
-def test_confused_photos_are_shown_surest_first_each_pair_with_the_safety_notice(full: Dataset) -> None:
+def test_differences_of_shares_are_points_not_per_cent(full: Dataset) -> None:
+    report(full)
+    text = Page(full).text.replace("\u202f", " ")
+    assert "+2.1 points" in text
+    assert "\u22120.4 to +5.0 points" in text
+    assert "standard deviation of 2.0 points" in text
+    assert not re.search(r"[+\u2212][0-9.]+ %", text)
+
+
+def test_each_file_for_a_phone_is_on_the_page_with_what_it_is_worth(full: Dataset) -> None:
+    (run,) = full.path("runs").iterdir()
+    files = [
+        {
+            "file": f"{'' if passed else 'refused/'}{name}.tflite",
+            "figures": {"top1": top1, "poisonous_recall": recall},
+            "speed": {"size_mb": 3.719, "one_thread": {"median_ms": 3.923}} if passed else None,
+            "refused_because": "" if passed else "top1 fell by 2.00 points",
+        }
+        for name, top1, recall, passed in (("float32", 0.929, 0.92, True), ("int8", 0.909, None, False))
+    ]
+    (run / "phone").mkdir()
+    (run / "phone" / "model.json").write_text(json.dumps({"files": files}))
+    report(full)
+    text = Page(full).text.replace("\u202f", " ")
+    assert "float32.tflite 3.7 3.9 92.9 % 92.0 % yes" in text
+    assert "int8.tflite – – 90.9 % – top1 fell by 2.00 points" in text
+    (run / "phone" / "model.json").write_text("{}")
+    with pytest.raises(DamagedFile, match=r"model\.json"):
+        report(full)
+
+
+def test_confused_photos_are_shown_surest_first_with_one_safety_notice_for_all_pairs(full: Dataset) -> None:
+    (run,) = full.path("runs").iterdir()
+    first_class, second_class = (f"images/{name}/" for name in CLASSES)
+    add_predictions(
+        run,
+        [
+            (f"{first_class}1006.jpg", CLASSES[0], CLASSES[1], 0.7),
+            (f"{first_class}1005.jpg", CLASSES[0], CLASSES[1], 0.9),
+            (f"{second_class}2006.jpg", CLASSES[1], CLASSES[0], 0.8),
+        ],
+    )
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["most_confused"] *= 2
+    (run / "metrics.json").write_text(json.dumps(metrics))
     report(full)
     text = Page(full).text
     first, second = text.index("photo 1005"), text.index("photo 1006")

@@ -55,7 +55,7 @@ def test_a_class_of_fewer_than_three_groups_stays_in_train_whole(world: dict[str
 
 #: Group sizes of classes that share no group.
 classes_apart = st.lists(st.lists(st.integers(1, 9), min_size=3, max_size=60), min_size=1, max_size=4)
-some_shares = st.sampled_from(["70/15/15", "4:1", "60/20/20", "1/1/1", "10:90"]).map(shares)
+some_shares = st.sampled_from(["70/15/15", "4:1", "60/20/20", "1:1:1", "10:90"]).map(shares)
 
 
 @given(classes_apart, st.integers(0, 5), some_shares)
@@ -144,6 +144,22 @@ def test_small_classes_are_named(photographed: Callable[..., Dataset]) -> None:
     assert summary.classes["Rare"] == {"train": 4, "val": 0, "test": 0}
 
 
+def test_more_folds_than_groups_become_as_many_as_there_are_and_the_classes_that_limit_them_are_named(
+    photographed: Callable[..., Dataset],
+) -> None:
+    dataset = photographed(["A", "B"], wanted=24)
+    for path in sorted((dataset.images / "B").iterdir())[10:]:  # five observations are left
+        path.unlink()
+    assert split(dataset).in_few_folds == {}
+    groups = {name: {row["group"] for row in rows_of(dataset) if row["class"] == name} for name in "AB"}
+    found = split(dataset, SplitOptions(folds=9999))
+    assert (found.folds, found.folds_asked) == (len(groups["A"]), 9999)
+    assert found.in_few_folds == {"B": len(groups["B"])}
+    found = split(dataset, SplitOptions(folds=len(groups["B"]) + 1))
+    assert found.folds == len(groups["B"]) + 1
+    assert found.in_few_folds == {"B": len(groups["B"])}
+
+
 def test_nothing_to_split_says_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(TooLittleData) as error:
         split(Dataset(tmp_path))
@@ -174,7 +190,8 @@ def test_folds_are_of_about_one_size(sizes: list[int]) -> None:
         ("70/15/15", (0.7, 0.15, 0.15)),
         ("0.7/0.15/0.15", (0.7, 0.15, 0.15)),
         ("7:1.5:1.5", (0.7, 0.15, 0.15)),
-        ("1/1/2", (0.25, 0.25, 0.5)),
+        ("1:1:2", (0.25, 0.25, 0.5)),
+        ("33.3/33.3/33.4", (0.333, 0.333, 0.334)),
         ("4:1", (0.8, 0.1, 0.1)),
         ("80/20", (0.8, 0.1, 0.1)),
         (" 60 / 20 / 20 ", (0.6, 0.2, 0.2)),
@@ -195,16 +212,27 @@ def test_shares_that_mean_nothing_say_what_to_type(typed: str) -> None:
     assert "4:1" in error.value.hint
 
 
+@pytest.mark.parametrize(
+    ("typed", "total"),
+    [("90/20/20", "130"), ("70/10/10", "90"), ("80/30", "110"), ("4/1", "5"), ("0.7/0.2/0.2", "1.1")],
+)
+def test_per_cent_that_do_not_add_up_are_refused_with_what_they_add_up_to(typed: str, total: str) -> None:
+    with pytest.raises(BadOption, match=f"adds up to {total}") as error:
+        shares(typed)
+    assert "add up to 100" in error.value.hint
+    shares(error.value.hint.split("ratio: ")[1])
+
+
 @given(st.lists(st.floats(1e-3, 1e6), min_size=2, max_size=3))
 def test_any_positive_numbers_are_shares_that_the_options_take(numbers: list[float]) -> None:
-    found = shares("/".join(map(repr, numbers)))
+    found = shares(":".join(map(repr, numbers)))
     assert SplitOptions(*found).train == found[0]
     assert found[0] == pytest.approx(numbers[0] / sum(numbers))
 
 
 @given(st.lists(st.floats(1e-3, 1e6), min_size=2, max_size=3))
 def test_shares_that_are_typed_again_are_the_same_to_the_last_bit(numbers: list[float]) -> None:
-    found = shares("/".join(map(repr, numbers)))
+    found = shares(":".join(map(repr, numbers)))
     assert shares("/".join(map(repr, found))) == found
 
 

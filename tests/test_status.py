@@ -413,6 +413,11 @@ def test_the_next_training_has_the_split_the_seed_and_the_trackers_of_before(fin
         words = shlex.split(options_of(look, "train-baseline"))
     assert shares(words[words.index("--split") + 1]) == (train, val, test)
     assert words[2:] == ["--track", "mlflow,wandb", "--seed", "3"]
+    shutil.copy(finished.path("splits.parquet"), run)  # its own counts, whatever an attempt made of the dataset's since
+    tell("splits.parquet", train=0.5, val=0.25, test=0.25, seed=4)
+    with Look(finished, silent) as look:
+        assert shlex.split(options_of(look, "train-baseline")) == words
+    shutil.copy(run / "splits.parquet", finished.root)
     shutil.rmtree(run)  # as after a training that was killed
     with Look(finished, silent) as look:
         assert shlex.split(options_of(look, "train-baseline"))[2:] == ["--seed", "3"]

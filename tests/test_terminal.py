@@ -10,10 +10,12 @@ import os
 import pty
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -207,6 +209,29 @@ class TestErrorsOfTheSystem:
             ran = subprocess.run(command, capture_output=True, text=True, check=False)
             assert "Traceback" not in ran.stderr, words
 
+    def test_ctrl_c_ends_within_two_seconds_what_does_not_hear_it(self) -> None:
+        code = (
+            "import hashlib, sys\n"
+            "from shroomcurate.terminal import Terminal, ended_soon, own_this_process, reported\n"
+            "own_this_process()\n"
+            "terminal = Terminal()\n"
+            "with reported(terminal), ended_soon(terminal):\n"
+            "    print('begun', flush=True)\n"
+            "    hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begun\n"
+            time.sleep(0.2)
+            began = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130
+            assert time.monotonic() - began < 4  # of which two on a busy machine
+            assert process.stderr is not None
+            assert process.stderr.read().count("Stopped.") == 1
+
     def test_a_bug_stays_a_traceback(self) -> None:
         with pytest.raises(OSError, match="no name"), reported(Terminal()):
             raise OSError(errno.EIO, "no name")
@@ -373,7 +398,7 @@ PREDICTED = Predictions(
         Prediction("b/none.jpg", (), False, "HTML or XML"),
     ),
 )
-SPLIT = SplitSummary(123_456, 1, {"train": 123_456}, {}, [], {"near_duplicates_kept_together": 12_345})
+SPLIT = SplitSummary(123_456, 1, {"train": 123_456}, {}, [], {"near_duplicates_kept_together": 12_345}, 4, 99, {"A": 3})
 REPORT = ReportSummary("/somewhere/report.html", ("asked",), {"baseline": "shroomcurate train-baseline"}, 5, 10**7)
 SCORE = CleaningScore(1, 1, 1, 0.5, 0.5, 0.5, 0.5, {"microscopy": Tally(12_345, 1, 1)}, {})
 
@@ -492,6 +517,16 @@ class TestCompletion:
         assert completed(line) == ["Amanita_muscaria", "Boletus_edulis"]
         assert completed("shroomcurate restore --class B", SHROOMCURATE_DATASET=str(tmp_path)) == ["Boletus_edulis"]
         assert completed(f"shroomcurate restore --dataset {tmp_path} --reason ") == ["scenery", "outlier"]
+
+    def test_runs_are_those_that_are_finished_and_to_be_asked_those_with_a_network(self, tmp_path: Path) -> None:
+        for name in ("probe-1", "finetune-2/phone", "finetune-3.partial/phone"):
+            (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / "finetune-2" / "phone" / "model.json").touch()
+        there = {"SHROOMCURATE_DATASET": str(tmp_path)}
+        assert completed("shroomcurate runs ", **there) == ["finetune-2", "probe-1"]
+        assert completed("shroomcurate runs probe-1 ", **there) == ["finetune-2"]
+        assert completed("shroomcurate predict --run ", **there) == ["finetune-2"]
+        assert completed(f"shroomcurate runs --dataset {tmp_path} p") == ["probe-1"]
 
     @pytest.mark.parametrize("dataset", ["/nowhere/at/all", "/proc/1/root/secret", "x" * 300, "--class"])
     def test_a_dataset_that_cannot_be_read_is_no_error(self, dataset: str) -> None:

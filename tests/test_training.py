@@ -20,6 +20,7 @@ from shroomcurate.split import SplitOptions, split
 from shroomcurate.training import TrainOptions, train_baseline
 from shroomcurate.training.data import read_examples
 from shroomcurate.training.probe import fit_head
+from shroomcurate.training.results import _worse_calibrated
 from tests.test_groups import judge
 
 PROBE = TrainOptions(mode="probe", resamples=50)
@@ -251,6 +252,39 @@ def test_a_class_that_is_not_in_all_splits_is_left_out_and_named(cleaned: Datase
 def test_impossible_options_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(BadOption):
         TrainOptions(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [{"head_epochs": 0}, {"raw_vs_clean": "x"}, {"seed": -1}, {"augmentation": 3.0}])
+def test_an_impossible_option_is_called_as_it_is_typed(wrong: dict[str, object]) -> None:
+    (name,) = wrong
+    with pytest.raises(BadOption) as error:
+        TrainOptions(**wrong)  # type: ignore[arg-type]
+    assert error.value.what.startswith(f"--{name.replace('_', '-')} is ")
+
+
+def test_an_attempt_with_another_split_that_is_broken_off_leaves_the_finished_run_its_split(cleaned: Dataset) -> None:
+    run = cleaned.path(train_baseline(cleaned, PROBE).run)
+    before = cleaned.path("splits.parquet").read_bytes()
+    assert (run / "splits.parquet").read_bytes() == before
+
+    def attempt() -> None:
+        with runs.former_split_back(cleaned):
+            split(cleaned, SplitOptions(seed=9))
+            assert cleaned.path("splits.parquet").read_bytes() != before
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        attempt()
+    assert cleaned.path("splits.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize(("after", "told"), [(0.04, True), (0.03, False), (0.02, False)])
+def test_a_temperature_that_makes_it_worse_is_told(after: float, told: bool) -> None:
+    said = _worse_calibrated({"ece": 0.03, "ece_calibrated": after}, 98)
+    assert (said is not None) is told
+    if said is not None:
+        assert "0.040" in said
+        assert "98 other photos" in said
 
 
 def test_a_damaged_metrics_file_is_named(cleaned: Dataset) -> None:

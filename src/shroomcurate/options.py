@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from shroomcurate.dataset import Dataset
-from shroomcurate.tree import REASONS
+from shroomcurate.tree import PARTIAL, REASONS
 
 
 def one_of(*values: str) -> Callable[[str], list[str]]:
@@ -47,6 +47,18 @@ def removed_classes(ctx: typer.Context, incomplete: str) -> list[str]:
     removed = _dataset(ctx).removed
     classes = set().union(*(_folders(removed / reason) for reason in REASONS))
     return one_of(*sorted(classes))(incomplete)
+
+
+def run_names(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete the finished runs of the dataset that are not typed yet."""
+    runs = {name for name in _folders(_dataset(ctx).path("runs")) if not name.endswith(PARTIAL)}
+    return one_of(*sorted(runs - set(ctx.params.get("names") or ())))(incomplete)
+
+
+def networks(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete the finished runs of the dataset that have a network to ask."""
+    runs = _dataset(ctx).path("runs")
+    return [name for name in run_names(ctx, incomplete) if "phone" in _folders(runs / name)]
 
 
 def _folders(folder: Path) -> set[str]:
@@ -116,3 +128,5 @@ RayAddress = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+#: Of commands that only answer.
+QuietAnswer = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer and errors only.")]

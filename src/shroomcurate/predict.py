@@ -15,13 +15,13 @@ from typing import Any
 from shroomcurate import edibility
 from shroomcurate.dataset import Dataset
 from shroomcurate.errors import BadOption, DamagedFile, StageMissing
-from shroomcurate.photos import NotAPhoto
+from shroomcurate.photos import NotAPhoto, read_photo
 from shroomcurate.runs import finished, latest_run, run_folders
 from shroomcurate.safety import SAFETY_NOTICE
 from shroomcurate.summary import Summary
 from shroomcurate.training.evaluation import likeliest, softmax
 from shroomcurate.training.phone import run_file
-from shroomcurate.training.pixels import input_pixels
+from shroomcurate.training.pixels import fitted
 
 MODEL = "phone/model.json"
 TOP = 5
@@ -50,6 +50,8 @@ class Prediction:
     """Whether the first is surer than the threshold; otherwise the model does not know."""
     problem: str | None
     """Why the photo cannot be read."""
+    remark: str | None = None
+    """What makes the answer doubtful, whatever its certainty."""
 
 
 @dataclass(frozen=True)
@@ -126,16 +128,28 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 def _about(photo: Path, facts: dict[str, Any], infer: Callable[[Any], Any]) -> Prediction:
     try:
-        pixels = input_pixels(photo, facts["pixels"], facts["resize"])
+        read = read_photo(photo, at_least=facts["pixels"])
     except NotAPhoto as error:
         return Prediction(str(photo), (), knows=False, problem=str(error))
     except OSError as error:
         return Prediction(str(photo), (), knows=False, problem=error.strerror or str(error))
-    certainty = softmax(infer(pixels[None]), facts["temperature"])
+    certainty = softmax(infer(fitted(read, facts["pixels"], facts["resize"])[None]), facts["temperature"])
     guesses = tuple(
         _guess(facts["labels"][number], float(certainty[0, number])) for number in likeliest(certainty, TOP)[0]
     )
-    return Prediction(str(photo), guesses, knows=guesses[0].certainty > facts["threshold"], problem=None)
+    knows = guesses[0].certainty > facts["threshold"]
+    return Prediction(str(photo), guesses, knows, problem=None, remark=_too_small(*read.size, facts))
+
+
+def _too_small(width: int, height: int, facts: dict[str, Any]) -> str | None:
+    """Return what is to be said of a photo that had to be enlarged."""
+    seen = facts["pixels"]
+    if (min if facts["resize"] == "crop" else max)(width, height) >= seen:
+        return None
+    return (
+        f"The photo has {width} x {height} pixels and the network looks at {seen} x {seen}: it was enlarged, and the "
+        "certainty is that of larger photos."
+    )
 
 
 def _guess(label: str, certainty: float) -> Guess:

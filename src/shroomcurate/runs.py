@@ -23,6 +23,8 @@ CACHE = ("readable.npy", "photos.uint8")
 """The decoded photos of a run that is being made: many times as large as all else in its folder."""
 LATEST = "latest"
 """Holds the name of the run that was made or found done last."""
+SPLIT = "splits.parquet"
+"""The split that a run was trained on; the dataset's own file of that name may be another by now."""
 CONFIG = "config.json"
 """All that a run depends on."""
 RECORD = "record.json"
@@ -121,6 +123,24 @@ def new_run(dataset: Dataset, name: str) -> Iterator[Path]:
             make_latest(target)
     except BaseException:
         _sweep(partial, wanted=True)
+        raise
+
+
+@contextmanager
+def former_split_back(dataset: Dataset) -> Iterator[None]:
+    """Put the split of the latest run back when what is done inside does not end.
+
+    Otherwise an attempt with another ``--seed`` or ``--split`` that is broken off would leave the dataset with its
+    split, by which the finished run passes for an outdated one.
+    """
+    try:
+        yield
+    except BaseException:
+        run, now = latest_run(dataset), dataset.path(SPLIT)
+        if run and (run / SPLIT).is_file():
+            former = (run / SPLIT).read_bytes()
+            if not now.is_file() or now.read_bytes() != former:
+                write_bytes(now, former)
         raise
 
 

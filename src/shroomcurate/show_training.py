@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from shroomcurate.training.comparison import Comparison, Run
     from shroomcurate.training.estimate import Estimate
 
+#: Classes named in one line.
+_NAMED = 3
+
 
 def expected(terminal: Terminal, found: Estimate) -> None:
     """Show how long training will take, before it starts."""
@@ -54,6 +57,7 @@ def train_baseline(terminal: Terminal, found: Sequence[BaselineSummary], parts: 
             "Which photos show one observation is not known here, so only near-duplicates are kept together: photos of "
             "one mushroom can stand on both sides, and the figures may be too good."
         )
+    _few_folds(terminal, parts)
     if len(found) == 1:
         _one(terminal, found[0])
     else:
@@ -66,6 +70,20 @@ def train_baseline(terminal: Terminal, found: Sequence[BaselineSummary], parts: 
         terminal.say(f"\n{escape(str(dataset.root / each.run))}{done}", whole=True)
     terminal.say(f"[bold]{found[0].safety}[/]")
     terminal.result({"split": parts, **asdict(found[0])} if len(found) == 1 else {"split": parts, "runs": list(found)})
+
+
+def _few_folds(terminal: Terminal, parts: SplitSummary) -> None:
+    """Say which folds there are not, and which classes limit them."""
+    if parts.folds < parts.folds_asked:
+        terminal.warn(
+            f"There are {parts.folds:,} folds instead of {parts.folds_asked:,}: no class has more groups of photos."
+        )
+    fewest = sorted(parts.in_few_folds.items(), key=lambda each: (each[1], each[0]))
+    if fewest:
+        named = ", ".join(f"{name} {count:,}" for name, count in fewest[:_NAMED]) + ", …" * (len(fewest) > _NAMED)
+        terminal.warn(
+            f"Not every one of the {parts.folds:,} folds has a photo of each class, for want of groups: {named}."
+        )
 
 
 def _one(terminal: Terminal, summary: BaselineSummary) -> None:
@@ -274,3 +292,5 @@ def _prediction(terminal: Terminal, each: Prediction, found: Predictions) -> Non
         title += f": the model does not know; it is not surer than {found.threshold:.1%}. It guesses"
     rows = [(guess.name, f"{guess.certainty:.1%}", guess.edibility, guess.note) for guess in each.guesses]
     terminal.table(title, ("may be", "certainty", "edibility", "note"), rows)
+    if each.remark:
+        terminal.warn(each.remark)

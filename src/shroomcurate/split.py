@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
@@ -41,7 +40,8 @@ class SplitOptions:
     train, val, test
         Shares of each class; together 1. 70/15/15 leaves 30 test photos of 200, which know a recall of 0.9 to ± 0.11.
     folds
-        Parts for cross-validation: 5 trains on 80 %, close to the final model's share, at five times its cost.
+        Parts for cross-validation: 5 trains on 80 %, close to the final model's share, at five times its cost. There
+        are never more than a class has groups.
     seed
         Another seed gives another split.
     same_day
@@ -65,20 +65,21 @@ class SplitOptions:
         if abs(total - 1) > 1e-6:
             raise BadOption(f"The shares add up to {total:g}.", "Give three that add up to 1, such as 0.7, 0.15, 0.15.")
         if self.folds < 2:
-            raise BadOption(f"The number of folds is {self.folds}.", "Give 2 or more.")
+            raise BadOption(f"--folds is {self.folds}.", "Give 2 or more.")
 
 
 def shares(text: str) -> tuple[float, float, float]:
     """Return the shares of train, val and test that a person typed.
 
-    Three numbers are these shares, whatever they add up to: ``70/15/15``, ``0.7/0.15/0.15``. Two are training against
-    what is held out, and that is halved into val and test, for a model must be chosen on other photos than it is
-    tested on: ``4:1`` and ``80/20`` are 80/10/10. A slash or a colon stands between them.
+    Between slashes they are per cent that add up to 100, or shares that add up to 1: ``70/15/15``, ``0.7/0.15/0.15``.
+    Between colons they are a ratio, whatever it adds up to: ``7:1.5:1.5``. Two numbers are training against what is
+    held out, and that is halved into val and test, for a model must be chosen on other photos than it is tested on:
+    ``4:1`` and ``80/20`` are 80/10/10.
 
     Raises
     ------
     BadOption
-        These are not two or three numbers above 0.
+        These are not two or three numbers above 0, or per cent that do not add up to 100.
 
     Examples
     --------
@@ -87,20 +88,25 @@ def shares(text: str) -> tuple[float, float, float]:
     >>> shares("4:1")
     (0.8, 0.1, 0.1)
     """
-    words = re.split("[/:]", text)
+    ratio = ":" in text
     try:
-        numbers = [float(word) for word in words]
+        numbers = [float(word) for word in text.split(":" if ratio else "/")]
     except ValueError:
         numbers = []
+    total = sum(numbers)
+    if len(numbers) not in (2, 3) or not all(number > 0 for number in numbers) or not math.isfinite(total):
+        raise BadOption(
+            f"--split is {text!r}.",
+            "Give per cent of training, validation and test, such as 70/15/15; or training against the rest, which is "
+            "then halved, such as 4:1.",
+        )
+    if not ratio and min(abs(total - 1), abs(total - 100) / 100) > 1e-6:
+        raise BadOption(
+            f"--split is {text!r}, which adds up to {total:g}.",
+            f"Give per cent that add up to 100, such as 70/15/15; or a ratio: {text.replace('/', ':')}",
+        )
     if len(numbers) == 2:
         numbers = [numbers[0], numbers[1] / 2, numbers[1] / 2]
-    total = sum(numbers)
-    if len(numbers) != 3 or not all(number > 0 for number in numbers) or not math.isfinite(total):
-        raise BadOption(
-            f"The split is {text!r}.",
-            "Give the shares of training, validation and test, such as 70/15/15; or training against the rest, "
-            "which is then halved, such as 4:1.",
-        )
     if abs(total - 1) < 1e-9:
         total = 1.0  # what is shares already stays as it is, to the last bit
     train, val, test = (number / total for number in numbers)
@@ -118,6 +124,11 @@ class SplitSummary:
     not_in_all_splits: list[str]
     """Classes of fewer than three groups (or whose groups hang on others): they cannot be evaluated."""
     certificate: dict[str, int]
+    folds: int
+    """Parts for cross-validation that hold photos: fewer than asked for where no class has so many groups."""
+    folds_asked: int
+    in_few_folds: dict[str, int]
+    """Classes that take part and that some of these lack, for want of groups, and how many of them have it."""
 
 
 def split(dataset: Dataset, options: SplitOptions = SplitOptions(), progress: Progress = silent) -> SplitSummary:
@@ -157,7 +168,7 @@ def split(dataset: Dataset, options: SplitOptions = SplitOptions(), progress: Pr
         receipt = Receipt("split", {**asdict(options), "certificate": certificate}, inputs)
         write_table(dataset.path("splits.parquet"), make_table(SCHEMA, rows), receipt)
         progress(len(rows), len(rows), "split")
-        return _summary(classes, placed, certificate)
+        return _summary(classes, placed, certificate, options.folds)
 
 
 def place(classes: Mapping[str, str], groups: Mapping[str, str], options: SplitOptions) -> dict[str, tuple[str, int]]:
@@ -175,7 +186,8 @@ def place(classes: Mapping[str, str], groups: Mapping[str, str], options: SplitO
         sizes[groups[path]][classes[path]] += 1
     shares = [options.train, options.val, options.test]
     split_of = share_out(sizes, shares, f"{options.seed}:split", keep_small_whole=True)
-    fold_of = share_out(sizes, [1 / options.folds] * options.folds, f"{options.seed}:fold")
+    folds = max(2, min(options.folds, len(sizes)))  # more could not hold a photo
+    fold_of = share_out(sizes, [1 / folds] * folds, f"{options.seed}:fold")
     return {path: (SPLITS[split_of[groups[path]]], fold_of[groups[path]]) for path in classes}
 
 
@@ -271,11 +283,14 @@ def _kept_photos(dataset: Dataset) -> dict[str, str]:
 
 
 def _summary(
-    classes: Mapping[str, str], placed: Mapping[str, tuple[str, int]], certificate: dict[str, int]
+    classes: Mapping[str, str], placed: Mapping[str, tuple[str, int]], certificate: dict[str, int], folds_asked: int
 ) -> SplitSummary:
     table = {name: dict.fromkeys(SPLITS, 0) for name in sorted(set(classes.values()))}
-    for path, (part, _) in placed.items():
+    folds: dict[str, set[int]] = defaultdict(set)
+    for path, (part, fold) in placed.items():
         table[classes[path]][part] += 1
+        folds[classes[path]].add(fold)
+    used = len(set[int]().union(*folds.values()))
     return SplitSummary(
         photos=len(placed),
         groups=certificate["groups"],
@@ -283,4 +298,9 @@ def _summary(
         classes=table,
         not_in_all_splits=[name for name, counts in table.items() if not all(counts.values())],
         certificate=certificate,
+        folds=used,
+        folds_asked=folds_asked,
+        in_few_folds={
+            name: len(folds[name]) for name, counts in table.items() if all(counts.values()) and len(folds[name]) < used
+        },
     )

@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import signal
 import sys
 import threading
 import time
@@ -30,6 +31,8 @@ from shroomcurate.progress import Bytes, Noted, Progress, silent
 
 #: Seconds between two plain progress lines where there is no terminal.
 _LINE_EVERY = 10.0
+#: Seconds that the ordinary end has after ^C.
+_PATIENCE = 1.5
 #: Set when this process is ours to end.
 _own_process = threading.Event()
 
@@ -50,6 +53,7 @@ class Terminal:
         self.quiet = quiet
         self.out = _console(stderr=False)
         self.err = _console(stderr=True)
+        self._stopped = threading.Event()
 
     def say(self, text: str = "", *, whole: bool = False) -> None:
         """Print a line, rich markup allowed.
@@ -114,6 +118,15 @@ class Terminal:
         else:
             yield _lines(self.err)
 
+    def stopped(self) -> None:
+        """Say once what ^C has done."""
+        if not self._stopped.is_set():
+            self._stopped.set()
+            self.err.print(
+                "\nStopped. What was finished is kept, and what was there is unharmed; type the same command again.",
+                soft_wrap=True,
+            )
+
     def error(self, error: ShroomError) -> None:
         """Print what happened and what to type next."""
         if self.as_json:
@@ -127,6 +140,38 @@ class Terminal:
             return
         self.err.print(f"[bold red]{_words(error)}[/]: {escape(error.what)}", soft_wrap=True)
         self.err.print(f"[bold]→[/] {escape(error.hint)}", soft_wrap=True)
+
+
+@contextmanager
+def ended_soon(terminal: Terminal) -> Iterator[None]:
+    """Let ^C end this process within two seconds whatever it is at; for work that a kill does not harm.
+
+    Python hears of ^C between two steps of its own, which a library that computes for long lets it wait for. The byte
+    that the system's signal writes is read at once, by a thread that gives the ordinary end its time and then ends all.
+    """
+    if not _own_process.is_set():
+        yield
+        return
+    heard, tell = os.pipe()
+    os.set_blocking(tell, False)
+    before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while (number := os.read(heard, 1)) and number[0] != signal.SIGINT:
+            pass
+        os.close(heard)
+        if number:
+            time.sleep(_PATIENCE)
+            terminal.stopped()
+            terminal.err.show_cursor()  # which bars hide
+            os._exit(INTERRUPTED)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(tell)
 
 
 @contextmanager
@@ -146,10 +191,7 @@ def reported(terminal: Terminal) -> Iterator[None]:
         terminal.error(refused)
         raise typer.Exit(refused.exit_code) from error
     except KeyboardInterrupt as error:
-        terminal.err.print(
-            "\nStopped. What was finished is kept, and what was there is unharmed; type the same command again.",
-            soft_wrap=True,
-        )
+        terminal.stopped()
         leave_if_a_thread_hangs(INTERRUPTED)
         raise typer.Exit(INTERRUPTED) from error
 

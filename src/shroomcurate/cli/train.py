@@ -14,10 +14,22 @@ from shroomcurate.cli.root import DATASET, app, close
 from shroomcurate.dataset import Dataset
 from shroomcurate.embed import EMBEDDERS, EmbedOptions
 from shroomcurate.errors import BadOption, SourceMissing
-from shroomcurate.options import AsJson, DatasetFolder, Images, Quiet, Weights, one_of, several_of
+from shroomcurate.options import (
+    AsJson,
+    DatasetFolder,
+    Images,
+    Quiet,
+    QuietAnswer,
+    Weights,
+    networks,
+    one_of,
+    run_names,
+    several_of,
+)
 from shroomcurate.progress import Progress
+from shroomcurate.runs import former_split_back
 from shroomcurate.split import SplitOptions, SplitSummary, shares
-from shroomcurate.terminal import Terminal, reported
+from shroomcurate.terminal import Terminal, ended_soon, reported
 from shroomcurate.training import (
     ANSWERED_BY,
     BALANCES,
@@ -53,7 +65,7 @@ def _train_baseline(
     split: Annotated[
         str,
         typer.Option(
-            help="Shares of train, val and test; or train against the rest, which is halved: 4:1.",
+            help="Per cent of train, val and test; or train against the rest, which is halved: 4:1.",
             rich_help_panel=SPLIT,
         ),
     ] = "70/15/15",
@@ -166,7 +178,7 @@ def _train_baseline(
     Example: `shroomcurate train-baseline --mode probe`
     """
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    with reported(terminal):
+    with reported(terminal), ended_soon(terminal):
         options = TrainOptions(
             mode=mode,
             architecture=architecture,
@@ -195,11 +207,12 @@ def _train_baseline(
             terminal.warn(f"--{name.replace('_', '-')} has no effect in mode {mode}.")
         place = Dataset(dataset, images)
         place.require("clean.parquet")
-        with terminal.progress() as progress:
-            parts = _split(place, splitting, EmbedOptions(embedder, weights), progress)
-        for each in everyone:
-            check_ready(place, each)
-        found = [_one(terminal, place, each) for each in everyone]
+        with former_split_back(place):
+            with terminal.progress() as progress:
+                parts = _split(place, splitting, EmbedOptions(embedder, weights), progress)
+            for each in everyone:
+                check_ready(place, each)
+            found = [_one(terminal, place, each) for each in everyone]
         show_training.train_baseline(terminal, found, parts, place)
         close(terminal, place)
 
@@ -246,11 +259,14 @@ def _one(terminal: Terminal, place: Dataset, options: TrainOptions) -> BaselineS
 
 @app.command()
 def runs(
-    names: Annotated[list[str] | None, typer.Argument(help="Two runs to compare; left away: all are listed.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Two runs to compare; left away: all are listed.", autocompletion=run_names),
+    ] = None,
     images: Images = None,
     dataset: DatasetFolder = DATASET,
     as_json: AsJson = False,
-    quiet: Quiet = False,
+    quiet: QuietAnswer = False,  # noqa: ARG001  # there is nothing else to silence
 ) -> None:
     """List the baselines of a dataset, or compare two of them on the test photos that both have seen.
 
@@ -259,7 +275,7 @@ def runs(
     from shroomcurate.runs import broken_off_runs
     from shroomcurate.training.comparison import compare_runs, list_runs
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
+    terminal = Terminal(as_json=as_json)
     place = Dataset(dataset, images)
     with reported(terminal):
         if not names:
@@ -275,12 +291,13 @@ def runs(
 def predict(
     photos: Annotated[list[Path], typer.Argument(help="Photos to ask about.")],
     run: Annotated[
-        str | None, typer.Option(help="A run of the dataset; left away: the latest that has a network.")
+        str | None,
+        typer.Option(help="A run of the dataset; left away: the latest that has a network.", autocompletion=networks),
     ] = None,
     images: Images = None,
     dataset: DatasetFolder = DATASET,
     as_json: AsJson = False,
-    quiet: Quiet = False,
+    quiet: QuietAnswer = False,  # noqa: ARG001  # as above
 ) -> None:
     """Say which classes a photo may show, how sure that is, and what is known of their edibility. No food advice.
 
@@ -288,7 +305,7 @@ def predict(
     """
     from shroomcurate.predict import predict
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
+    terminal = Terminal(as_json=as_json)
     with reported(terminal):
         place = Dataset(dataset, images)
         found = predict(place, photos, run)

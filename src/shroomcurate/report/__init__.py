@@ -163,7 +163,7 @@ def _render(known: Known, options: ReportOptions, facts: Mapping[str, Any]) -> b
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"number": _number, "percent": _percent, "share": _share, "size": _size}
+    environment.filters |= {"number": _number, "percent": _percent, "points": _points, "share": _share, "size": _size}
     environment.globals |= {
         "made_by": MADE_BY,
         "outdated": outdated(known),
@@ -187,11 +187,16 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}".replace(",", "\u202f")
 
 
-def _percent(part: float | None, signed: bool = False) -> str:
+def _percent(part: float | None) -> str:
     """Write a share of 1 as per cent with one decimal."""
     if part is None:
         return "–"
-    return f"{100 * part:{'+' if signed else ''}.1f}\u202f%".replace("-", "\u2212")
+    return f"{100 * part:.1f}\u202f%"
+
+
+def _points(difference: float, unit: str = "\u202fpoints", sign: str = "+") -> str:
+    """Write a difference of shares as percentage points with one decimal."""
+    return f"{100 * difference:{sign}.1f}{unit}".replace("-", "\u2212")
 
 
 def _share(part: float, whole: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -82,6 +83,7 @@ def baseline(known: Known, pictures: Pictures) -> dict[str, Any] | None:
         "curve": metrics.get("learning_curve"),
         "dragging": metrics.get("dragging") or [],
         "danger": _danger(metrics),
+        "phone": _phone(known.run),
         "learning": learning_curves(known.run),
         "left_out": metrics.get("left_out") or {},
         "notes": metrics.get("notes") or [],
@@ -113,6 +115,38 @@ def _danger(metrics: dict[str, Any]) -> dict[str, Any] | None:
         words.setdefault(word, []).append(label)
     order = ("deadly", "poisonous", "inedible", "edible", "unknown")
     return {**metrics["danger"], "words": [(word, sorted(words[word])) for word in order if word in words]}
+
+
+def _phone(run: Path) -> list[dict[str, Any]]:
+    """Return what is said of each LiteRT file of the run, passed or refused; nothing for a run without.
+
+    Raises
+    ------
+    DamagedFile
+        ``model.json`` does not hold that.
+    """
+    file = run / "phone" / "model.json"
+    if not file.exists():
+        return []
+    try:
+        found = []
+        for each in json.loads(file.read_bytes())["files"]:
+            speed = each["speed"]
+            found.append(
+                {
+                    "name": Path(each["file"]).name,
+                    "megabytes": f"{speed['size_mb']:.1f}" if speed else "–",
+                    "milliseconds": f"{speed['one_thread']['median_ms']:.1f}" if speed else "–",
+                    "top1": each["figures"]["top1"],
+                    "recall": each["figures"].get("poisonous_recall"),
+                    "refused_because": each["refused_because"],
+                }
+            )
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise DamagedFile(
+            f"{file} cannot be read: {error}.", f"Delete the folder {run} and type: shroomcurate train-baseline."
+        ) from error
+    return found
 
 
 # -- confusion -------------------------------------------------------------------------------------------------

@@ -95,10 +95,15 @@ def _words(look: Look, stage: str) -> Iterator[str]:
     elif stage == "train-baseline":
         from shroomcurate.runs import latest_run, waiting_run
 
-        yield from _split(_receipt(look, "splits.parquet"))
-        if left := waiting_run(look.dataset):
+        left, run = waiting_run(look.dataset), latest_run(look.dataset)
+        if last := left or run:
+            own = f"runs/{last.name}/splits.parquet"  # an attempt that left nothing else may have made another since
+            yield from _split(_receipt(look, own if look.has(own) else "splits.parquet"))
+        else:
+            yield from _split(_receipt(look, "splits.parquet"))
+        if left:
             yield from _typed("predictions.parquet", _config(left))
-        elif run := latest_run(look.dataset):
+        elif run:
             yield from _typed("predictions.parquet", _receipt(look, f"runs/{run.name}/predictions.parquet"))
         else:
             yield from _typed("predictions.parquet", {"seed": _receipt(look, "splits.parquet").get("seed", 0)})

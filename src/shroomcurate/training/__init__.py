@@ -1,9 +1,10 @@
 """Train a baseline on the clean photos, and tell what the dataset is worth.
 
 Reads: ``splits.parquet``, ``clean.parquet`` and ``selection.parquet`` where they are, ``embeddings.parquet`` (probe),
-the photos (finetune, scratch). Writes: ``runs/<id>/``: ``metrics.json``, ``config.json``, ``predictions.parquet``, the
-model, its figures and plots. Resumes: a run's folder appears by one rename; an unchanged run that is there is done. A
-killed training goes on after its last epoch, and ends with the same weights.
+the photos (finetune, scratch). Writes: ``runs/<id>/``: ``metrics.json``, ``config.json``, the ``splits.parquet`` that
+it was trained on, ``predictions.parquet``, the model, its figures and plots. Resumes: a run's folder appears by one
+rename; an unchanged run that is there is done. A killed training goes on after its last epoch, and ends with the same
+weights.
 
 It reads downwards: :mod:`.options`, :mod:`.data`, the model (:mod:`.probe`; :mod:`.network`, :mod:`.fitting`), then the
 answers (:mod:`.verdict`, :mod:`.curve`, :mod:`.folds`), :mod:`.evaluation` and :mod:`.danger`.
@@ -21,9 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shroomcurate import __version__
-from shroomcurate.dataset import Dataset, file_hash
+from shroomcurate.dataset import Dataset, file_hash, write_bytes
 from shroomcurate.progress import Progress, silent
-from shroomcurate.runs import CONFIG, make_latest, new_run, read_metrics
+from shroomcurate.runs import CONFIG, SPLIT, make_latest, new_run, read_metrics
 from shroomcurate.safety import SAFETY_NOTICE
 from shroomcurate.summary import Summary
 from shroomcurate.training.options import ANSWERED_BY, BALANCES, MODES, PHONES, RESIZES, TRACKERS, TrainOptions
@@ -120,6 +121,7 @@ def train_baseline(
         else:
             with new_run(dataset, folder.name) as partial:
                 write_json(partial / CONFIG, config)
+                write_bytes(partial / SPLIT, dataset.path(SPLIT).read_bytes())
                 if options.mode == "probe":
                     trained = train_probe(dataset, examples, options, partial, progress)
                 else:
@@ -154,7 +156,9 @@ def planned_run(dataset: Dataset, options: TrainOptions) -> str:
 
 
 def _run_name(options: TrainOptions, config: dict[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+    # Who watches a training changes nothing of it.
+    telling = {**config, "options": {name: value for name, value in config["options"].items() if name != "track"}}
+    digest = hashlib.sha256(json.dumps(telling, sort_keys=True).encode()).hexdigest()
     return f"{options.mode}-{digest[:10]}"
 
 
@@ -175,7 +179,7 @@ def _weights(options: TrainOptions) -> Path | None:
 
 
 def _config(dataset: Dataset, options: TrainOptions, weights: Path | None) -> dict[str, Any]:
-    """Return everything the run depends on: its hash names the run."""
+    """Return everything the run depends on, whose hash names the run, and who watched it."""
     from importlib.metadata import version
 
     given = asdict(options) | {"weights": file_hash(weights) if weights else None, "track": list(options.track)}
@@ -187,10 +191,11 @@ def _config(dataset: Dataset, options: TrainOptions, weights: Path | None) -> di
 
 
 def _trackers(options: TrainOptions, folder: Path, run: str) -> list[Tracker]:
+    from shroomcurate.training.epochs import Record
     from shroomcurate.training.trackers import open_trackers
 
     settings = {name: str(value) for name, value in asdict(options).items() if name != "weights"}
-    return open_trackers(options.track, folder, run, settings)
+    return open_trackers(options.track, folder, run, settings, len(Record(folder).rows))
 
 
 def _summary(folder: Path, metrics: dict[str, Any], done: bool) -> BaselineSummary:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shroomcurate.dataset import Dataset, read_table
 from shroomcurate.errors import BadOption, TooLittleData
-from shroomcurate.runs import finished, latest_run, read_metrics, run_folders
+from shroomcurate.runs import SPLIT, finished, latest_run, read_metrics, run_folders
 from shroomcurate.safety import SAFETY_NOTICE
 
 
@@ -76,7 +77,7 @@ def compare_runs(dataset: Dataset, first: str, second: str, resamples: int = 100
     truth = np.array([number[called[0][path][0]] for path in both])
     said = [np.array([number[each[path][1]] for path in both]) for each in called]
     gain = bootstrap_difference(
-        truth, said[0], said[1], _groups(dataset, both), classes=len(labels), resamples=resamples, seed=0
+        truth, said[0], said[1], _groups(dataset, folders, both), classes=len(labels), resamples=resamples, seed=0
     )
     right = [each == truth for each in said]
     latest = latest_run(dataset)
@@ -116,9 +117,9 @@ def _predictions(folder: Path) -> dict[str, tuple[str, str]]:
     return dict(zip(table["path"], zip(table["class"], table["predicted"], strict=True), strict=True))
 
 
-def _groups(dataset: Dataset, paths: list[str]) -> list[str]:
-    """Return what each photo belongs together with, as far as the split of today knows it."""
-    splits = dataset.path("splits.parquet")
-    table = read_table(splits, ["path", "group"]).to_pydict() if splits.exists() else {"path": [], "group": []}
+def _groups(dataset: Dataset, folders: Sequence[Path], paths: list[str]) -> list[str]:
+    """Return what each photo belongs together with, as far as a run's split knows it, or that of today."""
+    splits = next((file for folder in (*folders, dataset.root) if (file := folder / SPLIT).exists()), None)
+    table = read_table(splits, ["path", "group"]).to_pydict() if splits else {"path": [], "group": []}
     known = dict(zip(table["path"], table["group"], strict=True))
     return [known.get(path, path) for path in paths]

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,15 +77,22 @@ def optimizer_beside(weights: Path) -> Path:
 
 
 def save_state(model: keras.Model, weights: Path, optimizer: Any = None) -> None:
-    """Write a model's variables, and the optimizer's beside them.
+    """Write a model's variables, and the optimizer's beside them, down to the disk.
 
     Not by Keras' ``save_weights``: on a full disk HDF5 tears the process down instead of raising an error.
     """
+    if optimizer is not None:
+        _write(optimizer_beside(weights), optimizer.variables)
+    _write(weights, model.variables)
+
+
+def _write(file: Path, variables: Iterable[Any]) -> None:
     import numpy as np
 
-    if optimizer is not None:
-        np.savez(optimizer_beside(weights), *[variable.numpy() for variable in optimizer.variables])
-    np.savez(weights, *[variable.numpy() for variable in model.variables])
+    with file.open("wb") as handle:
+        np.savez(handle, *[variable.numpy() for variable in variables])
+        handle.flush()
+        os.fsync(handle.fileno())  # before the record names it
 
 
 def load_state(model: keras.Model, weights: Path) -> None:

@@ -124,7 +124,7 @@ class TrainOptions:
         _one_of(self, tuple(PHONES), "phone")
         for name in self.track:
             if name not in TRACKERS:
-                raise BadOption(f"The tracker is {name!r}.", f"Give one or more of: {', '.join(TRACKERS)}.")
+                raise BadOption(f"--track names {name!r}.", f"Give one or more of: {', '.join(TRACKERS)}.")
         _at_least(self, 1, "seeds", "head_epochs", "scratch_epochs", "batch_size", "resamples")
         _at_least(self, 0, "block_epochs", "deep_epochs", "search", "seed")
         for name in ("head", "block", "deep", "scratch"):
@@ -132,20 +132,25 @@ class TrainOptions:
             if not (math.isfinite(rate) and rate > 0):
                 raise BadOption(f"{name}_learning_rate is {rate}.", "Give a number above 0, such as 0.001.")
         if self.seed + self.seeds > _SEEDS:
-            raise BadOption(f"seed is {self.seed}.", f"Give {_SEEDS - self.seeds} or less.")
+            raise BadOption(f"--seed is {self.seed}.", f"Give {_SEEDS - self.seeds} or less.")
         if not 0 <= self.dropout < 1:
             raise BadOption(f"dropout is {self.dropout}.", "Give a number from 0 to below 1, such as 0.2.")
         if not 0 <= self.augmentation <= 2:
-            raise BadOption(f"augmentation is {self.augmentation}.", "Give a number from 0 to 2; 1 is the usual.")
+            raise BadOption(f"--augmentation is {self.augmentation}.", "Give a number from 0 to 2; 1 is the usual.")
+
+
+def _typed(name: str) -> str:
+    """Return a setting's name as it is typed on the command line; there is no option for the resamples."""
+    return name if name == "resamples" else f"--{name.replace('_', '-')}"
 
 
 def _one_of(options: TrainOptions, allowed: tuple[str, ...], *names: str) -> None:
     for name in names:
         if getattr(options, name) not in allowed:
-            raise BadOption(f"{name} is {getattr(options, name)!r}.", f"Give one of: {', '.join(allowed)}.")
+            raise BadOption(f"{_typed(name)} is {getattr(options, name)!r}.", f"Give one of: {', '.join(allowed)}.")
 
 
 def _at_least(options: TrainOptions, least: int, *names: str) -> None:
     for name in names:
         if getattr(options, name) < least:
-            raise BadOption(f"{name} is {getattr(options, name)}.", f"Give {least} or more.")
+            raise BadOption(f"{_typed(name)} is {getattr(options, name)}.", f"Give {least} or more.")

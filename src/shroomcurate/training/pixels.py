@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +20,7 @@ from shroomcurate.runs import CACHE
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL.Image import Image
 
     Floats = NDArray[np.floating[Any]]
     Ints = NDArray[np.integer[Any]]
@@ -52,15 +54,27 @@ def decode(places: Sequence[Path], folder: Path, pixels: int, resize: str, progr
         black = np.zeros(shape[1:], np.uint8)
         one = partial(_pixels_or_none, pixels=pixels, resize=resize)
         _refuse_full(target, math.prod(shape))
-        with target.open("wb") as handle, ThreadPoolExecutor(os.cpu_count()) as pool:
+        with target.open("wb") as handle, _pool() as pool:
             for start in range(0, len(places), _AHEAD):  # all at once would fill the memory while a slow disk writes
                 for row, photo in enumerate(pool.map(one, places[start : start + _AHEAD]), start):
                     readable[row] = photo is not None
                     handle.write((black if photo is None else photo).tobytes())
                     progress(row + 1, len(places), "decode photos")
+            handle.flush()
+            os.fsync(handle.fileno())
         np.save(folder / f"half-{_READABLE}", readable)
         (folder / f"half-{_READABLE}").replace(folder / _READABLE)  # its presence says that both are whole
     return Decoded(np.memmap(target, np.uint8, "r", shape=shape), np.load(folder / _READABLE))
+
+
+@contextmanager
+def _pool() -> Iterator[ThreadPoolExecutor]:
+    """Give a thread a core; what goes wrong, such as ^C, waits for the photos in hand and not for those to come."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _refuse_full(target: Path, needed: int) -> None:
@@ -93,11 +107,16 @@ def input_pixels(place: Path, pixels: int, resize: str) -> Photos:
     NotAPhoto
         It does not decode.
     """
-    import numpy as np
-    from PIL import Image, ImageOps
+    return fitted(read_photo(place, at_least=pixels), pixels, resize)
 
-    fit = ImageOps.fit if resize == "crop" else ImageOps.pad
-    return np.asarray(fit(read_photo(place, at_least=pixels), (pixels, pixels), Image.Resampling.BILINEAR))
+
+def fitted(photo: Image, pixels: int, resize: str) -> Photos:
+    """Return a photo that has been read as :func:`input_pixels` does."""
+    import numpy as np
+    from PIL.Image import Resampling
+    from PIL.ImageOps import fit, pad
+
+    return np.asarray((fit if resize == "crop" else pad)(photo, (pixels, pixels), Resampling.BILINEAR))
 
 
 def _pixels_or_none(place: Path, pixels: int, resize: str) -> Photos | None:

@@ -134,12 +134,17 @@ def _write_phone(
         options=PhoneOptions(variants=PHONES[options.phone], seed=options.seed, speed=SPEED),
         progress=progress,
     )
-    return float(json.loads((folder / "model.json").read_bytes())["threshold"])
 
 
+#: What differs between libraries, and moves certainties: see docs/phone.md.
+_FILTER = (
+    " with a bilinear filter that is antialiased, which is to say as wide as the photo shrinks (Pillow's BILINEAR; not "
+    "four neighbours, as Bitmap.createScaledBitmap or OpenCV's INTER_LINEAR)"
+)
 _RESIZE = {
-    "crop": "scale the shorter side to {pixels} pixels, bilinear, and cut out the middle",
-    "pad": "scale the longer side to {pixels} pixels, bilinear, and fill the rest with black",
+    "crop": "make it upright, cut the largest square out of its middle, and scale that to {pixels} x {pixels}"
+    + _FILTER,
+    "pad": "make it upright, scale its longer side to {pixels}" + _FILTER + "; it stands in the middle of black",
 }
 #: How long the files are timed.
 SPEED = SpeedOptions()
@@ -156,6 +161,16 @@ def _metrics(trained: Trained, options: TrainOptions) -> dict[str, Any]:
         trained.notes.append(f"top-5 is 1 by definition: there are no more than {TOP} classes")
     temperature = fit_temperature(trained.val, examples.truth[val])
     calibrated = softmax(trained.test, temperature)
+    found = evaluate(
+        trained.test,
+        examples.truth[test],
+        [examples.groups[row] for row in test],
+        examples.labels,
+        temperature,
+        [examples.observations[row] for row in test],
+    )
+    if worse := _worse_calibrated(found, len(val)):
+        trained.notes.append(worse)
     groups = [examples.groups[row] for row in test]
     words = {label: edibility.of(label).edibility for label in examples.labels}
     harm = danger(calibrated, examples.truth[test], examples.labels, words, groups=groups)
@@ -167,14 +182,7 @@ def _metrics(trained: Trained, options: TrainOptions) -> dict[str, Any]:
         "classes": list(examples.labels),
         "left_out": examples.left_out,
         "photos": examples.counts(),
-        **evaluate(
-            trained.test,
-            examples.truth[test],
-            groups,
-            examples.labels,
-            temperature,
-            [examples.observations[row] for row in test],
-        ),
+        **found,
         "most_confused": confused_photos(examples, calibrated),
         "dragging": dragging(examples, trained.test),
         "edibility": words,
@@ -184,6 +192,17 @@ def _metrics(trained: Trained, options: TrainOptions) -> dict[str, Any]:
         "certificate": examples.certificate,
         "notes": trained.notes,
     }
+
+
+def _worse_calibrated(found: dict[str, Any], photos: int) -> str | None:
+    """Return what is to be said where the temperature has made certainty less to be believed on the test photos."""
+    before, after = found["ece"], found["ece_calibrated"]
+    if after <= before:
+        return None
+    return (
+        f"temperature scaling did not help here: the calibration error is {after:.3f} with it and {before:.3f} "
+        f"without, for the temperature was fitted on {photos:,} other photos; predict uses it all the same"
+    )
 
 
 _ANSWERS = ("raw_vs_clean", "learning_curve", "cross_validation", "search")

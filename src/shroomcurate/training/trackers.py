@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shroomcurate.dataset import write_bytes
 from shroomcurate.errors import BadOption
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from shroomcurate.training.fitting import Tracker
 
 
-def open_trackers(names: tuple[str, ...], folder: Path, run: str, settings: Mapping[str, Any]) -> list[Tracker]:
+def open_trackers(
+    names: tuple[str, ...], folder: Path, run: str, settings: Mapping[str, Any], done: int = 0
+) -> list[Tracker]:
     """Return what is called with each epoch's figures, and with None at the end.
 
     Parameters
@@ -28,6 +31,8 @@ def open_trackers(names: tuple[str, ...], folder: Path, run: str, settings: Mapp
         Where they write: ``tensorboard/``, ``mlflow/``, ``wandb/``.
     settings
         What the run was asked for, for those who keep it.
+    done
+        Epochs that were told before a training was broken off, which goes on.
 
     Raises
     ------
@@ -35,7 +40,7 @@ def open_trackers(names: tuple[str, ...], folder: Path, run: str, settings: Mapp
         The package of one is not installed.
     """
     known = {"tensorboard": _tensorboard, "mlflow": _mlflow, "wandb": _wandb}
-    return [known[name](folder / name, run, settings) for name in names]
+    return [known[name](folder / name, run, settings, done) for name in names]
 
 
 def require_trackers(names: tuple[str, ...]) -> None:
@@ -58,7 +63,7 @@ def _not_installed(name: str) -> BadOption:
     )
 
 
-def _tensorboard(folder: Path, _run: str, _settings: Mapping[str, Any]) -> Tracker:
+def _tensorboard(folder: Path, _run: str, _settings: Mapping[str, Any], step: int) -> Tracker:
     try:
         import tensorboard  # noqa: F401  # TensorFlow writes by it
     except ImportError as error:
@@ -66,7 +71,6 @@ def _tensorboard(folder: Path, _run: str, _settings: Mapping[str, Any]) -> Track
     import tensorflow as tf
 
     writer = tf.summary.create_file_writer(str(folder))
-    step = 0
 
     def track(row: Row | None) -> None:
         nonlocal step
@@ -81,18 +85,20 @@ def _tensorboard(folder: Path, _run: str, _settings: Mapping[str, Any]) -> Track
     return track
 
 
-def _mlflow(folder: Path, run: str, settings: Mapping[str, Any]) -> Tracker:
+def _mlflow(folder: Path, run: str, settings: Mapping[str, Any], step: int) -> Tracker:
     try:
         import mlflow
     except ImportError as error:
         raise _not_installed("mlflow") from error
+    folder.mkdir(parents=True, exist_ok=True)
     if "MLFLOW_TRACKING_URI" not in os.environ:
-        folder.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
     mlflow.set_experiment("shroomcurate")
-    mlflow.start_run(run_name=run)
-    mlflow.log_params(dict(settings))
-    step = 0
+    named = folder / "run_id"  # it calls runs by an id of its own
+    opened = mlflow.start_run(run_id=named.read_text("utf-8") if named.exists() else None, run_name=run)
+    if not named.exists():
+        mlflow.log_params(dict(settings))
+        write_bytes(named, opened.info.run_id.encode())
 
     def track(row: Row | None) -> None:
         nonlocal step
@@ -105,7 +111,7 @@ def _mlflow(folder: Path, run: str, settings: Mapping[str, Any]) -> Tracker:
     return track
 
 
-def _wandb(folder: Path, run: str, settings: Mapping[str, Any]) -> Tracker:
+def _wandb(folder: Path, run: str, settings: Mapping[str, Any], step: int) -> Tracker:
     try:
         import wandb
     except ImportError as error:
@@ -114,15 +120,19 @@ def _wandb(folder: Path, run: str, settings: Mapping[str, Any]) -> Tracker:
     opened = wandb.init(
         project="shroomcurate",
         name=run,
+        id=run,
+        resume="allow",
         dir=str(folder),
         config=dict(settings),
         mode=os.environ.get("WANDB_MODE", "offline"),
     )
 
     def track(row: Row | None) -> None:
+        nonlocal step
         if row is None:
             opened.finish()
-        else:
-            opened.log(dict(row))
+            return
+        step += 1
+        opened.log(dict(row), step=step)
 
     return track
