@@ -82,6 +82,9 @@ OTHERWISE: Mapping[str, tuple[str, ...]] = {
     "no_learn": ("learn",),
     "images": ("dataset",),
     "compare": ("architecture",),
+    "no_split": ("split",),
+    "engine": ("ray",),
+    "ray_address": ("ray",),
     **dict.fromkeys(("as_json", "quiet", "help", "show_sql", "list_templates", "dry_run"), ()),
 }
 
@@ -96,7 +99,14 @@ class TestEachFunction:
     def test_its_defaults_are_those_of_its_command(self, name: str) -> None:
         keywords = inspect.signature(getattr(shroomcurate, name)).parameters
         for option in COMMANDS[name.replace("_", "-")].params:
-            if option.name in keywords and option.name not in ("dataset", "source", "photos", "track"):
+            if option.name in keywords and option.name not in (
+                "dataset",
+                "source",
+                "photos",
+                "track",
+                "file",
+                "folder",
+            ):
                 assert keywords[option.name].default in (option.default, option.default or ()), option.name
 
     def test_it_says_what_it_does_with_an_example_and_returns_what_a_notebook_shows(self, name: str) -> None:
@@ -104,7 +114,7 @@ class TestEachFunction:
         assert f">>> {name}(" in function.__doc__
         returned = inspect.signature(function).return_annotation
         module = sys.modules["shroomcurate.interface"]
-        assert issubclass(getattr(module, returned), Summary)
+        assert all(issubclass(getattr(module, kind), Summary) for kind in returned.split(" | "))
 
     def test_the_page_names_it_and_where_its_options_stand(self, name: str) -> None:
         (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{name}(")]

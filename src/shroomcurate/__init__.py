@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from shroomcurate.dataset import Dataset  # which needs the version
 
 if TYPE_CHECKING:
+    from shroomcurate.interface import build as build
     from shroomcurate.interface import clean as clean
     from shroomcurate.interface import download as download
+    from shroomcurate.interface import export as export
     from shroomcurate.interface import load_api as load_api
     from shroomcurate.interface import load_csvs as load_csvs
     from shroomcurate.interface import predict as predict
@@ -18,12 +20,15 @@ if TYPE_CHECKING:
     from shroomcurate.interface import report as report
     from shroomcurate.interface import restore as restore
     from shroomcurate.interface import train_baseline as train_baseline
+    from shroomcurate.interface import verify as verify
 
 __all__ = [
     "Dataset",
     "__version__",
+    "build",
     "clean",
     "download",
+    "export",
     "load_api",
     "load_csvs",
     "predict",
@@ -31,6 +36,7 @@ __all__ = [
     "report",
     "restore",
     "train_baseline",
+    "verify",
 ]
 
 #: Each is loaded when somebody asks for it.

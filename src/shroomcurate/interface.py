@@ -14,10 +14,11 @@ import inspect
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from shroomcurate.build import BuildSummary, LockedSummary, read_recipe
 from shroomcurate.catalogue.api import ApiOptions, ApiReport
 from shroomcurate.catalogue.ledger import LoadReport
 from shroomcurate.catalogue.load import LoadOptions
@@ -25,6 +26,8 @@ from shroomcurate.clean import CleanOptions, CleanSummary
 from shroomcurate.dataset import Dataset
 from shroomcurate.download import DownloadOptions, DownloadSummary
 from shroomcurate.embed import EmbedOptions
+from shroomcurate.export import ExportOptions, ExportSummary
+from shroomcurate.export.verify import Verification
 from shroomcurate.predict import Predictions
 from shroomcurate.progress import Progress, chosen
 from shroomcurate.report import ReportOptions, ReportSummary
@@ -314,3 +317,81 @@ def report(call: _Report) -> ReportSummary:
     from shroomcurate.report import report
 
     return report(call.place, _options(ReportOptions, call), call.told)
+
+
+# -- handing it on -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Export(_Told, ExportOptions, _Of):
+    out: Path | None = None
+    """The folder to write; None: ``exports/FORMAT`` in the dataset."""
+
+
+@_by_keyword(_Export)
+def export(call: _Export) -> ExportSummary:
+    """Write the kept photos for others to use, with licences, attribution and a manifest. A missing split is made.
+
+    Options: :class:`shroomcurate.export.ExportOptions`. Raises: see :func:`shroomcurate.export.export`.
+
+    Examples
+    --------
+    >>> export("fungi", format="webdataset", licenses="commercial").folder  # doctest: +SKIP
+    """
+    from shroomcurate.export import export, split_state
+    from shroomcurate.split import options_before, split
+
+    place, options = call.place, _options(ExportOptions, call)
+    if options.split and split_state(place) != "current":
+        split(place, options_before(place), call.told)
+    return export(place, call.out, options, call.told)
+
+
+def verify(folder: File, progress: Progress | bool | None = None) -> Verification:
+    """Check an export against its manifest: every file, every hash, every licence. ``sound`` tells how it ended.
+
+    Raises: see :func:`shroomcurate.export.verify.verify`.
+
+    Examples
+    --------
+    >>> verify("fungi/exports/webdataset").sound  # doctest: +SKIP
+    """
+    from shroomcurate.export.verify import verify
+
+    return verify(Path(folder), chosen(progress))
+
+
+def build(
+    file: File = "shroomcurate.toml",
+    *,
+    locked: bool = False,
+    dataset: File | None = None,
+    database_url: str | None = None,
+    progress: Progress | bool | None = None,
+) -> BuildSummary | LockedSummary:
+    """Make a dataset from one file: all stages in order, until each class has N clean photos.
+
+    Parameters
+    ----------
+    locked
+        Fetch exactly the photos of the lock beside the file, and return a :class:`shroomcurate.build.LockedSummary`.
+    dataset, database_url
+        Count above what the file says.
+
+    Raises: see :func:`shroomcurate.build.build`.
+
+    Examples
+    --------
+    >>> build("shroomcurate.toml").shortages  # doctest: +SKIP
+    """
+    from shroomcurate.build import build, build_locked
+
+    place = Path(file)
+    lock_alone = locked and not place.exists() and place.with_suffix(".lock").exists()
+    said: dict[str, Any] = {"dataset": Path(dataset) if dataset else None, "database_url": database_url}
+    url = os.environ.get("SHROOMCURATE_DATABASE_URL")
+    recipe = read_recipe(place, "" if lock_alone else None, {"database_url": url} if url else {})
+    recipe = replace(recipe, **{name: value for name, value in said.items() if value})
+    if locked:
+        return build_locked(recipe, chosen(progress), compare=not lock_alone)
+    return build(recipe, chosen(progress))

@@ -14,9 +14,19 @@ import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
-from shroomcurate.dataset import Column, Dataset, Receipt, file_hash, make_table, printable, read_table, write_table
+from shroomcurate.dataset import (
+    Column,
+    Dataset,
+    Receipt,
+    file_hash,
+    make_table,
+    printable,
+    read_receipt,
+    read_table,
+    write_table,
+)
 from shroomcurate.errors import BadOption, TooLittleData
 from shroomcurate.groups import certify, connect, photo_ties
 from shroomcurate.progress import Progress, silent
@@ -129,6 +139,16 @@ class SplitSummary:
     folds_asked: int
     in_few_folds: dict[str, int]
     """Classes that take part and that some of these lack, for want of groups, and how many of them have it."""
+
+
+def options_before(dataset: Dataset) -> SplitOptions:
+    """Return the options of the split that is there; the defaults where there is none."""
+    file = dataset.path("splits.parquet")
+    receipt = read_receipt(file) if file.exists() else None
+    known = {field.name for field in fields(SplitOptions)}
+    return SplitOptions(
+        **{name: value for name, value in (receipt.options if receipt else {}).items() if name in known}
+    )
 
 
 def split(dataset: Dataset, options: SplitOptions = SplitOptions(), progress: Progress = silent) -> SplitSummary:

@@ -24,6 +24,7 @@ from shroomcurate.dataset import Dataset
 from shroomcurate.errors import StageMissing
 from shroomcurate.progress import Progress, silent
 from shroomcurate.status.look import Look
+from shroomcurate.summary import Summary
 
 __all__ = [
     "BuildSummary",
@@ -43,7 +44,7 @@ _AFTER = {"train-baseline": train_due, "export": export_due, "report": report_du
 
 
 @dataclass(frozen=True)
-class BuildSummary:
+class BuildSummary(Summary):
     """What a build did, and what each class has."""
 
     dataset: str

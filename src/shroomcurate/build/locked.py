@@ -20,13 +20,14 @@ from shroomcurate.download.places import UNSELECTED, set_aside
 from shroomcurate.errors import BadOption
 from shroomcurate.progress import Progress, silent
 from shroomcurate.select import SCHEMA, write_selection
+from shroomcurate.summary import Summary
 
 #: Options of a recipe that are not compared with the lock's: which files they name, and what is in these.
 _OF_FILES = ("names", "exclude", "template", "taxa")
 
 
 @dataclass(frozen=True)
-class LockedSummary:
+class LockedSummary(Summary):
     """What became of the photos that a lock names."""
 
     dataset: str

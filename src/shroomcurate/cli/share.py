@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +9,12 @@ import typer
 
 from shroomcurate import show_export
 from shroomcurate.cli.root import DATASET, app
-from shroomcurate.dataset import Dataset, read_receipt
+from shroomcurate.dataset import Dataset
 from shroomcurate.errors import UNSOUND
 from shroomcurate.export import FORMATS, LINKS, ExportOptions, split_state
 from shroomcurate.licences import LICENSE_PROFILES, LICENSES
 from shroomcurate.options import AsJson, DatasetFolder, Images, Quiet, one_of, several_of
 from shroomcurate.progress import Progress
-from shroomcurate.split import SplitOptions
 from shroomcurate.terminal import Terminal, reported
 
 
@@ -76,16 +74,13 @@ def export(
 
 def _split(terminal: Terminal, place: Dataset, progress: Progress) -> str | None:
     """Make the split where there is none, or make it again, as before, where it is out of date; say which."""
-    from shroomcurate.split import split
+    from shroomcurate.split import options_before, split
 
     place.require_photos()
     state = split_state(place)
     if state == "current":
         return None
-    options = SplitOptions()
-    if state == "stale" and (receipt := read_receipt(place.path("splits.parquet"))):
-        known = {field.name for field in fields(SplitOptions)}
-        options = SplitOptions(**{name: value for name, value in receipt.options.items() if name in known})
+    options = options_before(place)
     shared = "/".join(f"{100 * share:.4g}" for share in (options.train, options.val, options.test))
     was = "There is no split yet" if state == "missing" else "The split is out of date"
     terminal.say(f"{was}: it is made {'again, ' if state == 'stale' else ''}{shared}, without leaks …")

@@ -22,6 +22,7 @@ from shroomcurate.export.place import refuse_target, refuse_without_room, staged
 from shroomcurate.export.records import SCHEMA, Records
 from shroomcurate.licences import terms
 from shroomcurate.progress import Progress, silent
+from shroomcurate.summary import Summary
 
 __all__ = [
     "FORMATS",
@@ -38,7 +39,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class ExportSummary:
+class ExportSummary(Summary):
     """What was exported, and where it lies."""
 
     folder: str

@@ -9,10 +9,11 @@ from pathlib import Path
 from shroomcurate.export.credit import TABLE, guarded
 from shroomcurate.export.manifest import Manifest, files_in, hashed, read_manifest
 from shroomcurate.progress import Bytes, Progress, silent
+from shroomcurate.summary import Summary
 
 
 @dataclass(frozen=True)
-class Verification:
+class Verification(Summary):
     """What became of an export. It is sound when all lists are empty."""
 
     folder: str
