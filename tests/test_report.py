@@ -71,8 +71,8 @@ def test_the_figures_on_the_page_are_those_of_the_tables(whole: Dataset) -> None
     assert "Drawing: 2" in text
     assert "Outlier: 1" in text
     assert "The 21 photos kept are the work of 5 photographers. 100.0 % of them may be used commercially" in text
-    assert "+2.1 %" in text
-    assert "−0.4 % to +5.0 %" in text
+    assert "+2.1 points" in text
+    assert "−0.4 to +5.0 points" in text
 
 
 def test_what_became_of_each_photo_asked_for_is_counted(photographed: Callable[..., Dataset]) -> None:

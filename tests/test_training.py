@@ -73,7 +73,16 @@ def test_a_probe_run_holds_metrics_that_its_predictions_confirm(cleaned: Dataset
     run = runs.latest_run(cleaned)
     assert run == cleaned.path(summary.run)
     assert sorted(file.name for file in run.iterdir()) == [
-        *("config.json", "environment.json", "labels.json", "metrics.json", "plots", "predictions.parquet", "probe.npz")
+        *(
+            "config.json",
+            "environment.json",
+            "labels.json",
+            "metrics.json",
+            "plots",
+            "predictions.parquet",
+            "probe.npz",
+        ),
+        "splits.parquet",
     ]
     metrics = runs.read_metrics(run)
     rows = read_table(run / "predictions.parquet").to_pylist()

@@ -32,7 +32,7 @@ from shroomcurate.progress import Bytes, Noted, Progress, silent
 #: Seconds between two plain progress lines where there is no terminal.
 _LINE_EVERY = 10.0
 #: Seconds that the ordinary end has after ^C.
-_PATIENCE = 1.5
+_PATIENCE = 1.0
 #: Set when this process is ours to end.
 _own_process = threading.Event()
 
@@ -148,6 +148,7 @@ def ended_soon(terminal: Terminal) -> Iterator[None]:
 
     Python hears of ^C between two steps of its own, which a library that computes for long lets it wait for. The byte
     that the system's signal writes is read at once, by a thread that gives the ordinary end its time and then ends all.
+    And an interpreter that has loaded TensorFlow takes seconds to be taken down, which nobody needs.
     """
     if not _own_process.is_set():
         yield
@@ -162,13 +163,20 @@ def ended_soon(terminal: Terminal) -> Iterator[None]:
         os.close(heard)
         if number:
             time.sleep(_PATIENCE)
-            terminal.stopped()
-            terminal.err.show_cursor()  # which bars hide
-            os._exit(INTERRUPTED)
+            end()
+
+    def end() -> None:
+        terminal.stopped()
+        terminal.err.show_cursor()  # which bars hide
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)
 
     threading.Thread(target=watch, daemon=True).start()
     try:
         yield
+    except KeyboardInterrupt:
+        end()
     finally:
         signal.set_wakeup_fd(before)
         os.close(tell)

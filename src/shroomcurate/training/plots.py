@@ -86,6 +86,8 @@ def _confusion(axes: Axes, metrics: dict[str, Any]) -> None:
             range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=_SMALL, style="italic"
         )
         axes.set_yticks(range(len(names)), names, fontsize=_SMALL, style="italic")
+    else:
+        axes.set(xticks=[], yticks=[], ylabel="what the photo shows, classes in alphabetical order")
     if len(names) <= _COUNTED:
         for (row, column), count in np.ndenumerate(matrix):
             colour = "white" if shares[row, column] > 0.6 else "black"
@@ -95,6 +97,8 @@ def _confusion(axes: Axes, metrics: dict[str, Any]) -> None:
 
 
 def _epochs(axes: Axes, rows: list[dict[str, float]]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     epochs = range(1, len(rows) + 1)
     for key, word in (("accuracy", "training photos"), ("val_accuracy", "validation photos")):
         axes.plot(epochs, [row[key] for row in rows], label=word)
@@ -104,7 +108,7 @@ def _epochs(axes: Axes, rows: list[dict[str, float]]) -> None:
     axes.set(
         title="How it learned", xlabel="epoch; a line where more of the network begins to learn", ylabel="accuracy"
     )
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
 
 
