@@ -13,11 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from shroomcurate.build import BuildSummary, Recipe, Step, build, plan
 from shroomcurate.build.due import Standing
 from shroomcurate.build.turns import _is_end
 from shroomcurate.catalogue.load import LoadOptions
+from shroomcurate.cli import app
 from shroomcurate.dataset import Dataset, read_table
 from shroomcurate.errors import NetworkDown
 from shroomcurate.export import ExportOptions
@@ -145,6 +147,27 @@ class TestABuild:
             "nothing has been loaded from this machine",
             "per-class was 12, is 5",
         ]
+
+
+def test_the_command_says_what_it_does_what_each_class_has_and_why_one_is_short(
+    world: tuple[Recipe, FaultServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, server = world
+    monkeypatch.setenv("SHROOMCURATE_DATABASE_URL", str(recipe.database_url))
+    file = write_toml(tmp_path, server, Path(recipe.load.sources[0]))  # type: ignore[union-attr]
+    planned = CliRunner().invoke(app, ["build", str(file), "--dry-run"])
+    assert "Nothing was done" not in planned.output
+    assert "there is nothing to do" in planned.output
+    done = CliRunner().invoke(app, ["build", str(file)])
+    assert done.exit_code == 0, done.output
+    for stage in ("load-csvs", "query", "download", "clean"):
+        assert f"{stage:<16}current" in done.output
+    assert f"Amanita_vaginata lacks {PER_CLASS - kept(Dataset(recipe.dataset))['Amanita_vaginata']}" in done.output
+    assert "2 of 3 classes have all 12" in done.output
+    file.write_text(file.read_text().replace("per-class = 12", "per-class = 5"))
+    planned = CliRunner().invoke(app, ["build", str(file), "--dry-run", "--json"])
+    steps = {step["stage"]: step for step in json.loads(planned.stdout)["steps"]}
+    assert steps["query"] == {"stage": "query", "why": "per-class was 12, is 5", "runs": True}
 
 
 def test_of_a_circle_the_best_standing_is_taken_wherever_the_way_came_into_it() -> None:

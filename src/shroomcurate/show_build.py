@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from shroomcurate.progress import Bytes, Progress, silent
+from shroomcurate.safety import SAFETY_NOTICE
 from shroomcurate.show import shortened, worst_first
 from shroomcurate.terminal import Terminal
 
@@ -115,12 +116,16 @@ def build(terminal: Terminal, summary: BuildSummary) -> None:
             terminal.item("", f"[bold]{escape(name)}[/] lacks {missing:,}: {escape(summary.classes[name].why)}", 2)
         if short > 10:
             terminal.say(f"  … {short - 10:,} more")
-        terminal.say("A larger reserve helps where the catalogue has more: reserve = … below \\[query].")
+        lacking = [summary.classes[name] for name in summary.shortages]
+        if any(each.available is None or each.available > each.selected for each in lacking):
+            terminal.say("The catalogue has more of some: give a larger reserve below \\[query].")
     full = len(summary.classes) - short
     terminal.say(
         f"\n{summary.kept:,} clean photos; {full:,} of {_many(len(summary.classes), 'class has', 'classes have')} all "
         f"{summary.per_class:,}. {summary.turns:,} rounds of cleaning."
     )
+    if any(step.stage == "train-baseline" and step.why for step in summary.steps):
+        terminal.say(f"[bold]{SAFETY_NOTICE}[/]")
     terminal.say(f"Each photo is named in [bold]{escape(summary.lock)}[/]", whole=True)
     terminal.result({**asdict(summary), "classes": {name: _class(each) for name, each in summary.classes.items()}})
 
