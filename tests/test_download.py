@@ -572,10 +572,10 @@ def test_an_interrupted_command_does_not_wait_for_a_thread_that_hangs(hangs: boo
 # -- cut short ---------------------------------------------------------------------------------------------------
 
 SCRIPT = """
-import json, os, signal, sys, time
+import importlib, json, os, signal, sys, time
 from shroomcurate.dataset import Dataset
 from shroomcurate.download import DownloadOptions, download
-import shroomcurate.download as stage
+stage = importlib.import_module("shroomcurate.download")
 from shroomcurate.download import hand, journal, places, store
 {prelude}
 options = json.loads(sys.argv[2])

@@ -287,6 +287,20 @@ def test_an_attempt_with_another_split_that_is_broken_off_leaves_the_finished_ru
     assert cleaned.path("splits.parquet").read_bytes() == before
 
 
+def test_a_split_that_no_run_has_used_yet_is_put_back_too(cleaned: Dataset) -> None:
+    split(cleaned, SplitOptions(seed=5))
+    before = cleaned.path("splits.parquet").read_bytes()
+
+    def attempt() -> None:
+        with runs.former_split_back(cleaned):
+            split(cleaned, SplitOptions(seed=9))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        attempt()
+    assert cleaned.path("splits.parquet").read_bytes() == before
+
+
 @pytest.mark.parametrize(("after", "told"), [(0.04, True), (0.03, False), (0.02, False)])
 def test_a_temperature_that_makes_it_worse_is_told(after: float, told: bool) -> None:
     said = _worse_calibrated({"ece": 0.03, "ece_calibrated": after}, 98)

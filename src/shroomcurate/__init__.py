@@ -44,9 +44,10 @@ _FUNCTIONS = frozenset(__all__) - {"Dataset", "__version__"}
 
 
 class _Package(ModuleType):
-    """Our package, in which ``clean`` is the function, and ``shroomcurate.clean`` still the module of that name.
+    """Our package, in which ``clean`` is the function, whether or not the module of that name was imported.
 
-    Python sets each module that it imports as an attribute of its package, and would hide the function.
+    Python sets each module that it imports as an attribute of its package, and would hide the function. What the module
+    holds comes by ``from shroomcurate.clean import CleanOptions``.
     """
 
     def __setattr__(self, name: str, value: object) -> None:

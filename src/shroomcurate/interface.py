@@ -268,15 +268,18 @@ def train_baseline(call: _TrainBaseline) -> BaselineSummary:
     >>> train_baseline("fungi", mode="probe").macro_f1  # doctest: +SKIP
     """
     from shroomcurate.embed import embed
+    from shroomcurate.runs import former_split_back
     from shroomcurate.split import split
     from shroomcurate.training import check_ready, train_baseline
 
     place, options, progress = call.place, _options(TrainOptions, call), call.told
+    place.require("clean.parquet")
     check_ready(place, options)
     if not place.path("embeddings.parquet").exists():
         embed(place, _options(EmbedOptions, call), progress)
-    split(place, _options(SplitOptions, call), progress)
-    return train_baseline(place, options, progress)
+    with former_split_back(place):
+        split(place, _options(SplitOptions, call), progress)
+        return train_baseline(place, options, progress)
 
 
 def predict(dataset: Where, photos: File | Iterable[File], run: str | None = None) -> Predictions:
@@ -389,8 +392,11 @@ def build(
     place = Path(file)
     lock_alone = locked and not place.exists() and place.with_suffix(".lock").exists()
     said: dict[str, Any] = {"dataset": Path(dataset) if dataset else None, "database_url": database_url}
-    url = os.environ.get("SHROOMCURATE_DATABASE_URL")
-    recipe = read_recipe(place, "" if lock_alone else None, {"database_url": url} if url else {})
+    heard = {name: os.environ.get(f"SHROOMCURATE_{name.upper()}") for name in ("dataset", "database_url")}
+    otherwise: dict[str, Any] = {name: value for name, value in heard.items() if value}
+    if "dataset" in otherwise:
+        otherwise["dataset"] = Path(otherwise["dataset"])
+    recipe = read_recipe(place, "" if lock_alone else None, otherwise)
     recipe = replace(recipe, **{name: value for name, value in said.items() if value})
     if locked:
         return build_locked(recipe, chosen(progress), compare=not lock_alone)

@@ -128,19 +128,18 @@ def new_run(dataset: Dataset, name: str) -> Iterator[Path]:
 
 @contextmanager
 def former_split_back(dataset: Dataset) -> Iterator[None]:
-    """Put the split of the latest run back when what is done inside does not end.
+    """Put the split that was there back when what is done inside does not end, unless a run has ended with another.
 
     Otherwise an attempt with another ``--seed`` or ``--split`` that is broken off would leave the dataset with its
     split, by which the finished run passes for an outdated one.
     """
+    now = dataset.path(SPLIT)
+    before, run = now.read_bytes() if now.is_file() else None, latest_run(dataset)
     try:
         yield
     except BaseException:
-        run, now = latest_run(dataset), dataset.path(SPLIT)
-        if run and (run / SPLIT).is_file():
-            former = (run / SPLIT).read_bytes()
-            if not now.is_file() or now.read_bytes() != former:
-                write_bytes(now, former)
+        if latest_run(dataset) == run and before is not None and (not now.is_file() or now.read_bytes() != before):
+            write_bytes(now, before)
         raise
 
 
