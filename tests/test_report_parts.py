@@ -387,7 +387,8 @@ def test_each_file_for_a_phone_is_on_the_page_with_what_it_is_worth(full: Datase
     report(full)
     text = Page(full).text.replace("\u202f", " ")
     assert "float32.tflite 3.7 3.9 92.9 % 92.0 % yes" in text
-    assert "int8.tflite – – 90.9 % – top1 fell by 2.00 points" in text
+    assert "int8.tflite – – 90.9 % – no" in text
+    assert "int8.tflite was refused: top1 fell by 2.00 points." in text
     (run / "phone" / "model.json").write_text("{}")
     with pytest.raises(DamagedFile, match=r"model\.json"):
         report(full)
