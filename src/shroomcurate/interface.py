@@ -15,6 +15,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -81,6 +82,7 @@ def _by_keyword(call: Callable[_P, _Call]) -> Callable[[Callable[[_Call], _Summa
     def decorate(function: Callable[[_Call], _Summary]) -> Callable[_P, _Summary]:
         @functools.wraps(function)
         def called(*arguments: _P.args, **keywords: _P.kwargs) -> _Summary:
+            _refuse_unknown(function.__name__, signature, keywords)
             given: Mapping[str, Any] = signature.bind(*arguments, **keywords).arguments
             made: Any = call
             return function(
@@ -92,6 +94,15 @@ def _by_keyword(call: Callable[_P, _Call]) -> Callable[[Callable[[_Call], _Summa
         return called
 
     return decorate
+
+
+def _refuse_unknown(name: str, signature: inspect.Signature, keywords: Iterable[str]) -> None:
+    """Name the function and the nearest keyword, which Python does not."""
+    for keyword in keywords:
+        if keyword not in signature.parameters:
+            nearest = get_close_matches(keyword, signature.parameters, 1, 0.5)
+            meant = f" Did you mean {nearest[0]}?" if nearest else f" help({name}) lists what it takes."
+            raise TypeError(f"{name}() takes no {keyword!r}.{meant}")
 
 
 def _as_typed(annotation: str, value: Any) -> Any:

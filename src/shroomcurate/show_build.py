@@ -63,10 +63,18 @@ def _came_of(step: Step, result: Any) -> str:
         "download": _downloaded,
         "clean": _cleaned,
         "train-baseline": lambda found: "; ".join(f"top-1 {each.top1:.3f} ({each.run})" for each in found),
-        "export": lambda found: f"{found.photos:,} photos in {found.folder} ({Bytes(found.bytes)})",
+        "export": _exported,
         "report": lambda found: f"{found.path} ({Bytes(found.bytes)})",
     }
     return words[step.stage](result)
+
+
+def _exported(summary: Any) -> str:
+    from shroomcurate.export import LEFT_OUT
+
+    left = "; ".join(f"{count:,} left out, {LEFT_OUT[why]}" for why, count in summary.left_out.items())
+    where = f"{summary.photos:,} photos in {summary.folder} ({Bytes(summary.bytes)})"
+    return f"{where}{f'; {left}' if left else ''}. Pass ATTRIBUTION and NOTICE on with them"
 
 
 def _loaded(report: Any) -> str:

@@ -87,7 +87,8 @@ def verification(terminal: Terminal, found: Verification) -> None:
     terminal.table("Not of the export", ("file",), shortened([(path,) for path in found.extra]))
     terminal.table("Changed", ("file", "how"), shortened(list(found.changed.items())))
     terminal.table("Licences", ("photo", "how it differs"), shortened(list(found.licenses.items())))
-    what = f"{_many(found.files, 'file', 'files')} ({Bytes(found.bytes)}) with {_many(found.photos, 'photo', 'photos')}"
+    files = f"{_many(found.files, 'file', 'files')} beside the manifest ({Bytes(found.bytes)})"
+    what = f"{files} with {_many(found.photos, 'photo', 'photos')}"
     if found.sound:
         terminal.say(f"\n[green]Sound[/]: {what}, as {escape(found.format)} was written by version {found.version}.")
     else:

@@ -42,7 +42,7 @@ def export(
         ),
     ] = ExportOptions.link,
     name: Annotated[
-        str | None, typer.Option(help="What the dataset is called inside. Left away: inaturalist-4-classes.")
+        str | None, typer.Option(help="What the dataset is called inside. Left away: inaturalist-N-classes.")
     ] = None,
     shard_mb: Annotated[
         int, typer.Option(help="Size of a shard in MB, for formats that have them.")

@@ -36,7 +36,7 @@ class ExportOptions:
     split: bool = True
     """Carry ``splits.parquet``; without, all photos are together."""
     name: str | None = None
-    """What the dataset is called inside the export. None: ``inaturalist-4-classes``, or the tree's own folder."""
+    """What the dataset is called inside the export. None: ``inaturalist-N-classes``, or the tree's own folder."""
     shard_mb: int = 128
     """Size of a shard, in 10^6 bytes, that is filled. TensorFlow's advice is 100 to 200 MB a file
     (https://www.tensorflow.org/tutorials/load_data/tfrecord); more would leave few for workers to share."""
