@@ -7,7 +7,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from shroomcurate import clean
+from shroomcurate.clean import SCHEMA as CLEANED
 from shroomcurate.dataset import Dataset, Receipt, file_hash, make_table, read_table, write_table
 from shroomcurate.download import SCHEMA as DOWNLOADS
 from shroomcurate.licences import LICENSES
@@ -50,7 +50,7 @@ def make_exported(root: Path, photos: int = 12, *, split_it: bool = True) -> Dat
     write("downloads.parquet", DOWNLOADS, downloads, "download", {"size": "medium"})
     append_verdicts(dataset, {"images/Amanita_muscaria/1001.jpg": Verdict(keep=True, reason=None)})
     judged = [_judged(row, removed=int(row["photo_id"]) % 1000 == photos) for row in downloads]
-    write("clean.parquet", clean.SCHEMA, judged, "clean", {"eps": 0.3})
+    write("clean.parquet", CLEANED, judged, "clean", {"eps": 0.3})
     for row in judged:
         if row["reason"]:
             target = dataset.locate(row["path"], row["reason"])

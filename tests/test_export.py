@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -183,8 +184,66 @@ class TestWhereItGoes:
                 export(made, out, ExportOptions(force=True))
         assert known_of(made)
 
+    def test_not_even_force_replaces_photos_behind_a_link_or_the_datasets_own(self, tmp_path: Path) -> None:
+        dataset = make_exported(tmp_path / "dataset")
+        dataset.images.rename(tmp_path / "photos")
+        dataset.images.symlink_to(tmp_path / "photos")
+        for out in (tmp_path / "photos", dataset.path("runs"), dataset.path("exports"), dataset.path("notes")):
+            with pytest.raises(BadOption, match=out.name):
+                export(dataset, out, ExportOptions(force=True))
+        assert known_of(dataset)
+        assert export(dataset, dataset.path("exports") / "mine").photos
+
+    def test_a_damaged_manifest_is_replaced_by_force(self, made: Dataset, tmp_path: Path) -> None:
+        (tmp_path / "MANIFEST.json").write_text("{")
+        with pytest.raises(BadOption, match="no manifest") as refused:
+            export(made, tmp_path)
+        assert "--force" in str(refused.value.hint)
+        assert export(made, tmp_path, ExportOptions(force=True)).replaced
+
+    def test_an_edited_file_is_not_lost(self, made: Dataset, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        export(made, out)
+
+        def edit(*_: object) -> None:
+            (out / "NOTICE").write_text("a note of mine")
+
+        with pytest.raises(BadOption, match="NOTICE"):
+            export(made, out, progress=edit)  # while the next one is made
+        with pytest.raises(BadOption, match="NOTICE"):
+            export(made, out)
+        assert (out / "NOTICE").read_text() == "a note of mine"
+        (out / ".lock").touch()  # a kill at the last moment leaves it
+        assert export(made, out, ExportOptions(force=True)).replaced
+
+    def test_a_path_may_go_up_and_a_disk_itself_is_refused(self, made: Dataset, tmp_path: Path) -> None:
+        (tmp_path / "out" / "sub").mkdir(parents=True)
+        out = tmp_path / "out" / "sub" / ".."
+        assert Path(export(made, out, ExportOptions(force=True)).folder) == tmp_path / "out"
+        with small_file_system(tmp_path, 1) as disk, pytest.raises(BadOption, match="is a disk"):
+            export(made, disk)
+
+    def test_an_export_of_nothing_replaces_none(self, made: Dataset, tmp_path: Path) -> None:
+        (tmp_path / "tree" / "a").mkdir(parents=True)
+        (tmp_path / "tree" / "a" / "1.jpg").write_bytes(b"no photo")
+        export(made, tmp_path / "out")
+        before = bytes_of(tmp_path / "out")
+        with pytest.raises(NothingMatches, match="no whole JPEG"):
+            export(Dataset(images=tmp_path / "tree"), tmp_path / "out", ExportOptions(split=False))
+        assert bytes_of(tmp_path / "out") == before
+
+    @pytest.mark.parametrize("name", ["NOTICE", "MANIFEST.json", "ATTRIBUTION.csv", "ATTRIBUTION.md", "annotations"])
+    def test_a_class_with_the_name_of_a_file_of_the_export_is_refused(self, name: str, tmp_path: Path) -> None:
+        (tmp_path / "tree" / name).mkdir(parents=True)
+        (tmp_path / "tree" / name / "1.jpg").write_bytes(jpeg(1))
+        tree, out = Dataset(images=tmp_path / "tree"), tmp_path / "out"
+        with pytest.raises(BadOption, match=name):
+            export(tree, out, ExportOptions(format="coco", split=False))
+        assert not out.exists()
+        assert export(tree, out, ExportOptions(format="webdataset", split=False)).photos == 1
+
     def test_room_is_looked_for_first(self, made: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("shroomcurate.export.place._BYTES_PER_PHOTO", 1 << 50)
+        monkeypatch.setattr(import_module("shroomcurate.export.place"), "_BYTES_PER_PHOTO", 1 << 50)
         with pytest.raises(DiskFull, match="are free"):
             export(made, tmp_path / "out")
         assert not list(tmp_path.iterdir())
@@ -387,6 +446,24 @@ class TestVerify:
         export(dataset, tmp_path / "links", ExportOptions(link="symlink", split=False))
         (dataset.images / "Boletus_edulis" / "2001.jpg").unlink()
         assert self.checked(tmp_path / "links") == {"missing": ["Boletus_edulis/2001.jpg"]}
+
+    def test_locks_empty_folders_and_pipes_are_named(self, out: Path) -> None:
+        for name in (".lock", "MANIFEST.json.partial"):
+            (out / name).write_text("anything")
+        (out / "more" / "empty").mkdir(parents=True)
+        (out / "NOTICE").unlink()
+        os.mkfifo(out / "NOTICE")
+        extra = [".lock", "MANIFEST.json.partial", "more/empty/"]
+        assert self.checked(out) == {"missing": ["NOTICE"], "extra": extra}
+
+    def test_a_link_in_the_place_of_a_copy_is_named(self, made: Dataset, tmp_path: Path) -> None:
+        export(made, tmp_path / "out", ExportOptions(split=False))
+        photo = tmp_path / "out" / "Boletus_edulis" / "2001.jpg"
+        photo.rename(tmp_path / "elsewhere.jpg")
+        photo.symlink_to(tmp_path / "elsewhere.jpg")
+        assert self.checked(tmp_path / "out") == {
+            "changed": {"Boletus_edulis/2001.jpg": "a link to a file elsewhere, not a file"}
+        }
 
     def test_what_is_no_export_is_an_error(self, tmp_path: Path) -> None:
         assert run("verify", tmp_path / "nowhere")[0] == 3

@@ -8,6 +8,7 @@ import json
 import math
 import re
 import tarfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,7 @@ def test_without_a_split_all_photos_are_together(name: str, made: Dataset, tmp_p
 
 def test_small_shards_hold_every_photo_once(made: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     webdataset = pytest.importorskip("webdataset")
-    monkeypatch.setattr("shroomcurate.export.shards._BESIDES", 200_000)  # five photos fill a megabyte
+    monkeypatch.setattr(import_module("shroomcurate.export.shards"), "_BESIDES", 200_000)  # five photos fill a megabyte
     export(made, tmp_path / "out", ExportOptions(format="webdataset", shard_mb=1))
     index = json.loads((tmp_path / "out" / "dataset.json").read_text())["shards"]
     assert len(index["train"]) > 3

@@ -8,6 +8,7 @@ The same dataset and options give the same bytes: no clock, no host, no chance i
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -87,15 +88,15 @@ def export(
     StageMissing
         There is no photo, or a table is out of date, or there is no split and one is asked for.
     NothingMatches
-        No photo has a licence that is asked for.
+        No photo has a licence that is asked for, or none is a photo.
     BadOption
-        Something else stands at the target.
+        Something else stands at the target, or a class has the name of a file of the export's own.
     DiskFull
         There is no room.
     DamagedFile
         A photo is not the one that came.
     """
-    target = (out or default_folder(dataset, options)).absolute()
+    target = Path(os.path.abspath(out or default_folder(dataset, options)))  # noqa: PTH100  # no .. may end it
     refuse_target(dataset, target, options.force)
     with dataset.lock("export"):
         found = gather(dataset, options, progress)
@@ -106,6 +107,7 @@ def export(
             format_module.write(found.records, folder, options, progress)
             write_credit(found.records, folder)
             manifest = write_manifest(found.records, folder, options, progress)
+            refuse_target(dataset, target, options.force)  # somebody may have worked there meanwhile
     return _summary(found, target, options, manifest, replaced)
 
 

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shroomcurate.dataset import WRITTEN_BY, Dataset, Receipt, arrow_schema, printable, read_receipt, read_table
-from shroomcurate.errors import NothingMatches, StageMissing
+from shroomcurate.errors import BadOption, NothingMatches, StageMissing
+from shroomcurate.export import credit, manifest
 from shroomcurate.export.options import ExportOptions
 from shroomcurate.export.records import SCHEMA, Records, changed_photo
 from shroomcurate.licences import DEEDS, accepted_licenses
 from shroomcurate.photos import NotAPhoto, check_photo
 from shroomcurate.progress import Progress
 from shroomcurate.receipts import changed_inputs
+from shroomcurate.tree import PARTIAL
 from shroomcurate.verdicts import read_verdicts
 
 if TYPE_CHECKING:
@@ -30,6 +32,10 @@ LEFT_OUT = {
     "licence": "of another licence than asked for",
     "no licence": "its licence is not known, and some were asked for",
 }
+
+#: Format whose class folders stand at the top, when there is no split -> what it writes there itself.
+_OWN = (credit.TABLE, credit.PAGE, credit.NOTICE, manifest.FILE, manifest.FILE + PARTIAL, manifest.LOCK)
+_BESIDE_CLASSES = {"imagefolder": _OWN, "coco": (*_OWN, "annotations")}
 
 _PHOTO = "https://www.inaturalist.org/photos/"
 _OBSERVATION = "https://www.inaturalist.org/observations/"
@@ -68,7 +74,9 @@ def gather(dataset: Dataset, options: ExportOptions, progress: Progress) -> Gath
     StageMissing
         There is no photo, ``clean.parquet`` is out of date, or a split is asked for and there is no current one.
     NothingMatches
-        No photo has a licence that is asked for.
+        No photo has a licence that is asked for, or none is a photo.
+    BadOption
+        A class has the name of a file of the export's own.
     DamagedFile
         A photo is not what came.
     """
@@ -83,16 +91,30 @@ def gather(dataset: Dataset, options: ExportOptions, progress: Progress) -> Gath
         )
     left_out: dict[str, list[str]] = {}
     facts = _licensed(_known(dataset, _offered(dataset, left_out)), options.licenses, left_out)
-    if not facts.num_rows:
+    table = _measured(dataset, facts, left_out, progress) if facts.num_rows else facts
+    if not table.num_rows:
         raise NothingMatches(
             f"No photo of {dataset.images} can be exported{_why_none(left_out)}.",
             "Give other --licenses, or any." if options.licenses != "any" else "Look at: shroomcurate status.",
         )
-    table = _measured(dataset, facts, left_out, progress)
+    records = _records(dataset, table, options)
+    _refuse_own_names(records, options.format)
     return Gathered(
-        _records(dataset, table, options),
+        records,
         {reason: sorted(left_out[reason]) for reason in LEFT_OUT if reason in left_out},
     )
+
+
+def _refuse_own_names(records: Records, format_name: str) -> None:
+    """Refuse classes whose folders would stand where the export has files of its own."""
+    if records.splits:
+        return
+    taken = sorted({*_BESIDE_CLASSES.get(format_name, ())}.intersection(records.classes))
+    if taken:
+        raise BadOption(
+            f"The class {taken[0]} has the name of a file that the export itself writes.",
+            "Rename the class's folder, export with a split, or take another --format, such as webdataset.",
+        )
 
 
 def _why_none(left_out: Mapping[str, list[str]]) -> str:

@@ -24,8 +24,8 @@ from shroomcurate.progress import Progress, silent
 
 FILE = "MANIFEST.json"
 
-#: Written by a command at work, never by an export.
-_IGNORED = (".lock", FILE, FILE + ".partial")
+#: Of a command at work; a kill may leave it.
+LOCK = ".lock"
 
 #: What the manifest says of each photo.
 PHOTO = ("file", "split", "photo_id", "license", "sha256")
@@ -54,25 +54,43 @@ class Manifest:
 
 
 def files_in(folder: Path) -> Iterator[str]:
-    """Yield every file in a folder by its path in there, with ``/``, sorted; no manifest and no lock."""
+    """Yield every file in a folder by its path in there, with ``/``, sorted; not its manifest."""
     found = []
     for parent, folders, files in os.walk(folder):
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]  # noqa: PTH114, PTH118
         for name in [*files, *links]:
             path = Path(parent, name).relative_to(folder).as_posix()
-            if path not in _IGNORED:
+            if path != FILE:
                 found.append(path)
     yield from sorted(found)
 
 
-def extra_files(folder: Path) -> list[str]:
-    """Return the files in an export that its manifest does not know, sorted."""
-    return sorted(set(files_in(folder)) - read_manifest(folder).files.keys())
+def empty_folders(folder: Path) -> set[str]:
+    """Return the folders in a folder that hold nothing, each by its path in there, with ``/`` at its end."""
+    return {
+        Path(parent).relative_to(folder).as_posix() + "/"
+        for parent, folders, files in os.walk(folder)
+        if not folders and not files
+    }
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """Return the files in an export that its manifest does not know, or knows in another size, sorted.
+
+    A link says nothing of the file that it leads to, which stays where it is.
+    """
+    known = read_manifest(folder).files
+    return [
+        path
+        for path in files_in(folder)
+        if path not in known or not ((file := folder / path).is_symlink() or file.stat().st_size == known[path][0])
+        if path != LOCK
+    ]
 
 
 def write_manifest(records: Records, folder: Path, options: ExportOptions, progress: Progress = silent) -> Manifest:
     """Write the manifest of what stands in a folder, and return it."""
-    paths = list(files_in(folder))
+    paths = [path for path in files_in(folder) if path != LOCK]
     files = {}
     for done, (path, size, digest) in enumerate(hashed(folder, paths)):
         files[path] = (size, digest)
@@ -148,6 +166,7 @@ def read_manifest(folder: Path) -> Manifest:
         photos = [{name: each[name] for name in PHOTO} for each in about.pop("photos")]
         if about["made_by"] != "shroomcurate export":
             raise ValueError("another program wrote it")
+        about["options"]["link"], about["receipts"]  # are they there?
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedFile(
             f"{file} is no manifest of an export: {error}.", "Export anew, or fetch the export again."

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from shroomcurate.dataset import Dataset, folder_lock, sync_folder
-from shroomcurate.errors import BadOption, DiskFull, disk_full_named
-from shroomcurate.export.manifest import FILE, extra_files, files_in
+from shroomcurate.errors import BadOption, DamagedFile, DiskFull, disk_full_named
+from shroomcurate.export.manifest import FILE, LOCK, files_in, foreign_files
 from shroomcurate.export.options import ExportOptions
 from shroomcurate.export.records import Records
 from shroomcurate.progress import Bytes
@@ -29,25 +30,44 @@ def refuse_target(dataset: Dataset, out: Path, force: bool) -> None:
     Raises
     ------
     BadOption
-        It is a file, holds the dataset or lies among its photos, or holds what an export did not write.
+        It is a file or a disk, holds the dataset or is the dataset's own, or holds what an export did not write.
     """
-    for inner in (dataset.images, dataset.removed):
-        if out.resolve().is_relative_to(inner.resolve()):
-            raise BadOption(f"{out} lies among the dataset's photos.", "Give another folder: --out DIR")
-    for kept in (dataset.root, Path.home(), Path.cwd()):
-        if kept.resolve().is_relative_to(out.resolve()):
-            raise BadOption(f"{out} holds {kept}, which an export would replace.", "Give another folder: --out DIR")
+    _refuse_own(dataset, out)
     if out.is_symlink() or (out.exists() and not out.is_dir()):
         raise BadOption(f"{out} is there, and is no folder.", "Give another folder: --out DIR")
+    if out.is_mount():
+        raise BadOption(
+            f"{out} is a disk, which cannot be replaced in one moment.",
+            f"Give a folder in it: --out {shlex.quote(str(out / 'export'))}",
+        )
     if force or not out.exists() or not any(out.iterdir()):
         return
     hint = "Give another folder (--out DIR), or replace all that is in it: --force"
     if not (out / FILE).exists():
         raise BadOption(f"{out} is there, and is no export.", hint)
-    if extra := extra_files(out):
+    try:
+        foreign = foreign_files(out)
+    except DamagedFile as error:
+        raise BadOption(f"{out} is there, and what the export wrote cannot be told: {error}", hint) from error
+    if foreign:
         raise BadOption(
-            f"{out} holds {len(extra):,} files that the export there did not write, the first: {extra[0]}.", hint
+            f"{out} holds {len(foreign):,} files that the export there did not write so, the first: {foreign[0]}.", hint
         )
+
+
+def _refuse_own(dataset: Dataset, out: Path) -> None:
+    """Refuse a folder that holds what is not to be lost, or lies in what is the dataset's."""
+    hint, place, exports = "Give another folder: --out DIR", out.resolve(), dataset.path("exports").resolve()
+    for kept in (dataset.root, dataset.images, dataset.removed, exports, Path.home(), Path.cwd()):
+        if kept.resolve().is_relative_to(place):
+            raise BadOption(f"{out} holds {kept}, which an export would replace.", hint)
+    for inner in (dataset.images, dataset.removed):
+        if place.is_relative_to(inner.resolve()):
+            raise BadOption(f"{out} lies among the dataset's photos.", hint)
+    # A foreign tree's root is the folder that it lies in, where other things lie, too.
+    own = dataset.path("runs") if dataset.foreign else dataset.root
+    if place.is_relative_to(own.resolve()) and not place.is_relative_to(exports):
+        raise BadOption(f"{out} lies in {own}, where the dataset keeps its own.", f"{hint}, or one in {exports}")
 
 
 def refuse_without_room(records: Records, out: Path, options: ExportOptions) -> None:
@@ -60,7 +80,7 @@ def refuse_without_room(records: Records, out: Path, options: ExportOptions) -> 
     """
     photos = sum(records.table["bytes"].to_pylist()) if options.link == "copy" else 0
     needed = photos + _BYTES_PER_PHOTO * len(records)
-    there = next(parent for parent in (out, *out.parents) if parent.exists())
+    there = next(parent for parent in out.parents if parent.exists())  # where it is made
     free = shutil.disk_usage(there).free
     if needed > free:
         links = " or links instead of copies (--link)" if options.link == "copy" else ""
@@ -103,7 +123,7 @@ def staged(out: Path) -> Iterator[Path]:
             out.rename(former)
         staging.rename(out)
         sync_folder(out.parent)
-        (out / ".lock").unlink()
+        (out / LOCK).unlink()
         shutil.rmtree(former, ignore_errors=True)
 
 
@@ -112,7 +132,7 @@ def _sweep(staging: Path) -> None:
     for left in staging.iterdir():
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left)
-        elif left.name != ".lock":
+        elif left.name != LOCK:
             left.unlink()
 
 

@@ -11,7 +11,7 @@ _BESIDES = 4_000
 
 
 def shards(records: Records, megabytes: int) -> list[tuple[str, list[Records]]]:
-    """Return the shards of each split, all of about one size, at most `megabytes` where photos are no larger.
+    """Return the shards of each split, all of about one size, and that about `megabytes` or less.
 
     Within a split the classes are mixed: see :meth:`Records.shuffled`.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from shroomcurate.export.credit import TABLE, guarded
-from shroomcurate.export.manifest import Manifest, files_in, hashed, read_manifest
+from shroomcurate.export.manifest import Manifest, empty_folders, files_in, hashed, read_manifest
 from shroomcurate.progress import Bytes, Progress, silent
 from shroomcurate.summary import Summary
 
@@ -28,9 +28,9 @@ class Verification(Summary):
     missing: list[str] = field(default_factory=list)
     """Files of the manifest that are not there."""
     extra: list[str] = field(default_factory=list)
-    """Files that the manifest does not know."""
+    """Files that the manifest does not know, and empty folders that nothing of it lies in, with ``/`` at the end."""
     changed: dict[str, str] = field(default_factory=dict)
-    """File -> what is wrong with it: its size or its hash."""
+    """File -> what is wrong with it: its size, its hash, or that it is a link where none was written."""
     licenses: dict[str, str] = field(default_factory=dict)
     """Photo -> how its licence in ``ATTRIBUTION.csv`` differs from the manifest's, or that it has no row there."""
 
@@ -51,7 +51,9 @@ def verify(folder: Path, progress: Progress = silent) -> Verification:
         Its manifest cannot be read.
     """
     manifest = read_manifest(folder)
-    there = {path for path in files_in(folder) if (folder / path).exists()}  # a link to nothing is not
+    found = set(files_in(folder))
+    there = {path for path in found if (folder / path).is_file()}  # a link to nothing is not, nor is a pipe
+    folders = {f"{parent.as_posix()}/" for path in manifest.files for parent in Path(path).parents}
     changed = _changed(folder, manifest, there, progress)
     return Verification(
         folder=str(folder),
@@ -62,7 +64,7 @@ def verify(folder: Path, progress: Progress = silent) -> Verification:
         bytes=sum(size for size, _ in manifest.files.values()),
         photos=len(manifest.photos),
         missing=sorted(manifest.files.keys() - there),
-        extra=sorted(set(files_in(folder)) - manifest.files.keys()),
+        extra=sorted((found - manifest.files.keys()) | (empty_folders(folder) - folders)),
         changed=changed,
         licenses=_licenses(folder / TABLE, manifest),
     )
@@ -72,12 +74,15 @@ def _changed(folder: Path, manifest: Manifest, there: set[str], progress: Progre
     known = sorted(manifest.files.keys() & there)
     total = Bytes(sum(manifest.files[path][0] for path in known))
     found, done = {}, 0
+    linked = manifest.about["options"]["link"] == "symlink"
     for path, size, digest in hashed(folder, known):
         then, hash_then = manifest.files[path]
         if size != then:
             found[path] = f"{size:,} bytes, not {then:,}"
         elif digest != hash_then:
             found[path] = f"other bytes: sha256 {digest[:12]}…, not {hash_then[:12]}…"
+        elif not linked and (folder / path).is_symlink():
+            found[path] = "a link to a file elsewhere, not a file"
         done += then
         progress(done, total, "hash files")
     return found
