@@ -15,16 +15,22 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from shroomcurate import __version__
 from shroomcurate.build import BuildSummary, Recipe, Step, build, plan
-from shroomcurate.build.due import Standing
+from shroomcurate.build.due import Standing, export_due, train_due
 from shroomcurate.build.turns import _is_end
 from shroomcurate.catalogue.load import LoadOptions
 from shroomcurate.cli import app
 from shroomcurate.dataset import Dataset, read_table
-from shroomcurate.errors import NetworkDown
-from shroomcurate.export import ExportOptions
+from shroomcurate.errors import DamagedFile, NetworkDown
+from shroomcurate.export import ExportOptions, export
+from shroomcurate.progress import silent
 from shroomcurate.report import ReportOptions
+from shroomcurate.runs import METRICS, make_latest
+from shroomcurate.split import split
 from shroomcurate.status import status
+from shroomcurate.status.look import Look
+from shroomcurate.training import TrainOptions, planned_run
 from shroomcurate.verdicts import Verdict, append_verdicts
 from tests.fault_server import FaultServer
 from tests.recipes import PER_CLASS, built, copy_of, images, kept, photo_server, write_toml
@@ -93,9 +99,8 @@ class TestABuild:
         recipe, server = world
         stricter = replace(recipe, clean=replace(recipe.clean, eps=0.2))
         assert [(step.stage, step.why) for step in plan(stricter) if step.why] == [("clean", "eps was 0.3, is 0.2")]
-        assert ran(build(stricter))[0] == "clean"
         smaller = replace(
-            stricter,
+            recipe,
             query=replace(recipe.query, per_class=5),
             export=ExportOptions(split=False),
             report=ReportOptions(note="five"),
@@ -110,8 +115,9 @@ class TestABuild:
         assert ran(found)[-2:] == ["export", "report"]
         assert set(kept(Dataset(recipe.dataset)).values()) == {5}
         assert len(server.requests) == asked, "what is here is not fetched again"
-        assert ran(build(smaller)) == []
-        assert ran(build(replace(smaller, report=ReportOptions(note="other")))) == ["report"]
+        assert not [step for step in plan(smaller) if step.why]
+        other = replace(smaller, report=ReportOptions(note="other"))
+        assert [step.stage for step in plan(other) if step.why] == ["report"]
         licensed = replace(smaller, export=ExportOptions(split=False, licenses="CC-BY"))
         assert next((step.stage, step.why) for step in plan(licensed) if step.why) == (
             "export",
@@ -128,13 +134,13 @@ class TestABuild:
         assert found.classes["Boletus_edulis"].removed["person"] == 1
         assert kept(dataset)["Boletus_edulis"] == PER_CLASS
 
-    def test_that_the_server_does_not_answer_ends_and_goes_on(self, fresh: tuple[Recipe, FaultServer]) -> None:
+    def test_that_the_server_does_not_answer_ends_it_there(self, fresh: tuple[Recipe, FaultServer]) -> None:
         recipe, _ = fresh
         nowhere = replace(recipe.download, base_url="http://127.0.0.1:9", attempts=1)
         with pytest.raises(NetworkDown):
             build(replace(recipe, download=nowhere))
         assert not recipe.lock.exists()
-        assert kept(Dataset(build(recipe).dataset))["Boletus_edulis"] == PER_CLASS
+        assert [step.stage for step in plan(recipe) if step.why] == ["download", "clean"]
 
     def test_needs_no_catalogue_once_it_has_a_selection(
         self, world: tuple[Recipe, FaultServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -147,6 +153,48 @@ class TestABuild:
             "nothing has been loaded from this machine",
             "per-class was 12, is 5",
         ]
+
+
+def test_options_of_an_earlier_run_make_it_the_latest_again(world: tuple[Recipe, FaultServer]) -> None:
+    recipe, _ = world
+    dataset = Dataset(recipe.dataset)
+    split(dataset, recipe.split)
+    first, second = (TrainOptions(mode="probe", seed=seed) for seed in (1, 2))
+    for options in (first, second):
+        run = dataset.path("runs") / planned_run(dataset, options)
+        run.mkdir(parents=True)
+        (run / METRICS).write_text('{"inputs": {}}')
+        make_latest(run)
+    with Look(dataset, silent) as look:
+        assert train_due(look, replace(recipe, train=(first, second))) is None
+        assert train_due(look, replace(recipe, train=(first,))) == "the latest run is one with other options"
+
+
+def test_an_export_is_made_anew_when_its_files_are_others_or_another_version_wrote_it(
+    world: tuple[Recipe, FaultServer],
+) -> None:
+    recipe = replace(world[0], export=ExportOptions(split=False, link="hard"))
+    dataset = Dataset(recipe.dataset)
+    folder = Path(export(dataset, None, recipe.export).folder)  # type: ignore[arg-type]
+    manifest, photo = folder / "MANIFEST.json", min(folder.rglob("*.jpg"))
+    text, whole = manifest.read_text(), photo.read_bytes()
+
+    def due() -> str | None:
+        with Look(dataset, silent) as look:
+            return export_due(look, recipe)
+
+    assert due() is None
+    photo.unlink()
+    assert due() == f"{photo.relative_to(folder)} in it is gone"
+    photo.write_bytes(whole[:-1])
+    assert due() == f"{photo.relative_to(folder)} in it is another one"
+    photo.write_bytes(whole)
+    manifest.write_text(text.replace(f'\n "version": "{__version__}"', '\n "version": "0.0"'))
+    assert due() == "another version wrote it"
+    manifest.write_text(text[:-9])
+    with pytest.raises(DamagedFile) as raised:
+        due()
+    assert raised.value.hint == f"Move {folder} away, and type: shroomcurate build"
 
 
 def test_the_command_says_what_it_does_what_each_class_has_and_why_one_is_short(
@@ -207,8 +255,8 @@ def test_killed_it_goes_on_and_ends_with_the_same_bytes(
         call = [sys.executable, "-m", "shroomcurate", "build", str(file), "--database-url", str(recipe.database_url)]
         compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path.parent / "compiled")}
         pipe = subprocess.PIPE
-        # Amid the first download, as it ends, and as cleaning begins to move photos.
-        for number, sign in enumerate(("images/*/*", "downloads.parquet", "clean.parquet")):
+        # Amid the first download, and as cleaning begins to move photos.
+        for number, sign in enumerate(("images/*/*", "clean.parquet")):
             process = subprocess.Popen([*call, "--json"], stdout=pipe, stderr=pipe, env=os.environ | compiled)
             before = set(recipe.dataset.glob(sign))
             until = time.monotonic() + 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from shroomcurate.build import Recipe, build_locked, read_recipe
 from shroomcurate.build.lock import LINE, read_lock, write_lock
+from shroomcurate.build.locked import _set_aside
 from shroomcurate.clean.tables import SCHEMA as CLEAN
 from shroomcurate.dataset import Dataset, Receipt, make_table, write_table
 from shroomcurate.download import SCHEMA as DOWNLOADS
@@ -119,6 +121,7 @@ def test_a_recipe_for_another_dataset_and_a_folder_with_another_one_are_refused(
     for other, words in (
         (replace(fresh, query=replace(recipe.query, per_class=5)), "per-class = 12, and .query. says 5"),
         (replace(fresh, clean=replace(recipe.clean, eps=0.1)), "eps = 0.3, and .clean. says 0.1"),
+        (replace(fresh, query=replace(recipe.query, region="conus")), "no region, and .query. says conus"),
         (replace(fresh, download=replace(recipe.download, size="small")), "size = medium, and .download. says small"),
     ):
         with pytest.raises(BadOption, match=words):
@@ -146,6 +149,14 @@ def test_the_lock_holds_no_time_and_no_path_and_says_what_it_was_made_from(built
         (" jpg ", " ", "line 1 of the class"),
         ("photos = ", "photo = ", "cannot be read"),
         ("'''", "''", "cannot be read"),
+        ("[options.", "[other.", "KeyError"),
+        ("[options.download]\n", "[options.other]\n", "KeyError"),
+        ("[options.download]\n", "[other]\n", "KeyError"),
+        ("[options.query]\n", "[options]\nquery = 3\n[other]\n", "cannot be read"),
+        ("\n1", f"\n1{'0' * 30}", "cannot be read"),
+        ("[class.Amanita_muscaria]", '[class."../x"]', "'../x' is no name of a folder"),
+        ("[class.Amanita_muscaria]", '[class.".hidden"]', "'.hidden' is no name of a folder"),
+        ("[class.Amanita_muscaria]", '[class.""]', "'' is no name of a folder"),
     ],
 )
 def test_a_lock_that_is_none_is_named(
@@ -155,6 +166,22 @@ def test_a_lock_that_is_none_is_named(
     file.write_text(built[0].lock.read_text().replace(old, new))
     with pytest.raises(DamagedFile, match=why):
         read_lock(file)
+
+
+def test_a_folder_is_no_lock(tmp_path: Path) -> None:
+    with pytest.raises(SourceMissing, match="There is no file"):
+        read_lock(tmp_path)
+
+
+def test_the_same_changed_bytes_are_set_aside_once(tmp_path: Path) -> None:
+    dataset = Dataset(tmp_path)
+    for content in (b"a", b"a", b"b"):
+        photo = dataset.images / "Boletus" / "7.jpg"
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        photo.write_bytes(content)
+        _set_aside(dataset, "images/Boletus/7.jpg", hashlib.sha256(content).hexdigest())
+    assert sorted(file.read_bytes() for file in (tmp_path / "unselected" / "Boletus").iterdir()) == [b"a", b"b"]
+    assert not photo.parent.exists()
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -170,12 +197,11 @@ ROWS = st.lists(
             "observed_on": st.one_of(st.none(), st.dates(date(1900, 1, 1))),
         }
     ),
-    min_size=1,
     max_size=6,
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ROWS)
 def test_what_is_written_is_read_whatever_names_people_have(tmp_path: Path, drawn: list[dict[str, Any]]) -> None:
     dataset = Dataset(tmp_path / "dataset")

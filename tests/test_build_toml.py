@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -82,6 +82,7 @@ OTHER: dict[str, object] = {
     "mode": "scratch", "architecture": "convnext_tiny", "compare": "convnext_tiny", "split": "4:1", "resize": "pad",
     "balance": "none", "phone": "full", "track": "mlflow", "raw-vs-clean": "none", "learning-curve": "none",
     "cross-validate": "none", "all-taxa": True, "species-file": "list.txt", "format": "coco", "link": "hard",
+    "engine": "ray",
 }  # fmt: skip
 
 
@@ -100,6 +101,7 @@ def test_every_option_is_heeded(table: str, key: Key) -> None:
     value = other(key)
     toml = str(value).lower() if isinstance(value, bool) else repr(value).replace("'", '"')
     needed = 'taxon = ["Boletus"]\n' if table == "load-api" else ""
+    needed += 'engine = "ray"\n' if key.name == "ray-address" else ""
     without = f"[{table}]\n{needed}"
     with_it = f"[{table}]\n{'' if key.name == 'taxon' else needed}{key.name} = {toml}\n"
     assert read(with_it) != read(without)
@@ -134,7 +136,7 @@ class TestWhatIsWrongIsNamedWithItsPlace:
             ("[download]\nsize = 'meduim'\n", "line 2, column 1", "'meduim'", "Did you mean medium?"),
             ("[clean]\nembedder = 'clasic'\n", "line 2, column 1", "clasic", "Did you mean classic?"),
             ("[train-baseline]\nphone = 'fast'\n", "line 2, column 1", "phone is 'fast'", "Give one of"),
-            ("[train-baseline]\nsplit = '70'\n", "line 2, column 1", "The split is '70'", "such as 70/15/15"),
+            ("[train-baseline]\nsplit = '70'\n", "line 2, column 1", "split is '70'", "such as 70/15/15"),
             ("[download]\nverify = true\n", "line 2, column 1", "has no 'verify'", "shroomcurate download --verify"),
             ("[query]\ntaxon = ['a', 3]\n", "line 2, column 1", "is 3; it must be a text, or a list", 'taxon = "3"'),
             ("[query]\nper-class 5\n", "line 2, column 11", "Expected '='", "per-class = 500"),
@@ -142,6 +144,17 @@ class TestWhatIsWrongIsNamedWithItsPlace:
             ("x = '''\n", "at its end", "", "[query]"),
             ("[load-csvs]\n[load-api]\ntaxon = 'A'\n", "line 2, column 1", "beside [load-csvs]", "delete the other"),
             ("[load-api]\n", "line 1, column 1", "no species to ask for", "taxon Amanita"),
+            (f"[clean]\neps = 1{'0' * 400}\n", "line 2, column 1", "eps is too large a number", "smaller"),
+            (f"[query]\nseed = {2**63}\n", "line 2, column 1", "seed is too large a number", "smaller"),
+            ("dataset = '~nobodyhere/x'\n", "line 1, column 1", "there is no such user", "in full"),
+            ('dataset = "a\\u0000b"\n', "line 1, column 1", "is no path", "Write a path"),
+            ("[query]\nexclude = ['']\n", "line 2, column 1", "is no path", "Write a path"),
+            (
+                "[download]\nray-address = 'x'\n",
+                "line 2, column 1",
+                "ray-address counts with engine ray only",
+                "engine ray",
+            ),
             ("[query]\nper-class = [5]\n", "line 2, column 1", "is [5]; it must be a whole number", "500"),
         ],
     )
@@ -170,6 +183,7 @@ NAMES = st.lists(st.text(string.ascii_lowercase, min_size=1, max_size=3), unique
 BETWEEN = st.sampled_from(["", "\n", "# a = 1\n", "  # [b]\n\n"])
 
 
+@settings(max_examples=40)
 @given(st.data(), NAMES)
 def test_the_place_of_a_name_is_its_line_whatever_stands_around(data: Any, names: list[str]) -> None:
     text, expected = data.draw(BETWEEN), {}
@@ -195,6 +209,12 @@ def test_paths_are_relative_to_the_file_and_addresses_are_left_alone() -> None:
     assert recipe.load.sources == ["somewhere/dump", "https://example.org/x"]
     assert (recipe.query.names, recipe.query.exclude) == (Path("somewhere/list.txt"), (Path("/old"),))
     assert recipe.embed.weights == Path("somewhere/w")
+
+
+def test_an_empty_path_is_as_one_that_is_left_away() -> None:
+    assert read('dataset = ""\n[query]\nnames = ""\nexclude = []\n[clean]\nweights = ""\n') == read(
+        "[query]\n[clean]\n"
+    )
 
 
 def test_what_python_asks_for_and_the_file_does_not_say_is_the_environments() -> None:

@@ -14,11 +14,12 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from shroomcurate import __version__
 from shroomcurate.build.recipe import Recipe
 from shroomcurate.catalogue.note import read_note
 from shroomcurate.catalogue.request import why_load
 from shroomcurate.clean import ASIDE
-from shroomcurate.errors import SourceMissing, WeightsMissing
+from shroomcurate.errors import DamagedFile, SourceMissing, WeightsMissing
 from shroomcurate.select import asked
 from shroomcurate.status import stages
 from shroomcurate.status.answer import StageStatus
@@ -99,6 +100,7 @@ def places_due(look: Look) -> str | None:
 
 def train_due(look: Look, recipe: Recipe) -> str | None:
     """Return why to train; with several networks all are asked, and those that are done are found done."""
+    from shroomcurate.runs import latest_run
     from shroomcurate.training import planned_run
 
     if why := _not_current(stages.train(look)):
@@ -110,6 +112,9 @@ def train_due(look: Look, recipe: Recipe) -> str | None:
     for options in recipe.train:
         if not (runs / planned_run(look.dataset, options)).is_dir():
             return "there is no run with these options"
+    latest = latest_run(look.dataset)
+    if recipe.train and latest and latest.name != planned_run(look.dataset, recipe.train[-1]):
+        return "the latest run is one with other options"  # which report and predict would take
     return None
 
 
@@ -122,22 +127,38 @@ def report_due(look: Look, recipe: Recipe) -> str | None:
 
 
 def export_due(look: Look, recipe: Recipe) -> str | None:
-    """Return why the export has to be written: by its options, and the receipts that its manifest holds."""
+    """Return why the export has to be written: by its options, the receipts its manifest holds, and its files' sizes.
+
+    Raises
+    ------
+    DamagedFile
+        Its manifest cannot be read, so nobody can tell whose files lie there.
+    """
     from shroomcurate.export import ExportOptions, default_folder
     from shroomcurate.export.manifest import read_manifest
 
     options = recipe.export or ExportOptions()
+    folder = recipe.out or default_folder(look.dataset, options)
     try:
-        about = read_manifest(recipe.out or default_folder(look.dataset, options)).about
+        manifest = read_manifest(folder)
     except SourceMissing:
         return "it has not run yet"
+    except DamagedFile as error:
+        raise DamagedFile(error.what, f"Move {folder} away, and type: shroomcurate build") from error
+    about = manifest.about
     now = {name: value for name, value in asdict(options).items() if name != "force"}
-    if why := _changed(about["options"], now):
+    if why := _changed(about.get("options", {}), now):
         return why
-    for name, then in about["receipts"].items():
+    for name, then in about.get("receipts", {}).items():
         receipt = look.receipt(name) if look.has(name) else None
         if receipt is None or json.loads(receipt.to_json()) != then:
             return f"{name} is another one"
+    if about.get("version") != __version__:
+        return "another version wrote it"
+    for path, (size, _) in manifest.files.items():
+        file = folder / path
+        if not file.is_file() or file.stat().st_size != size:
+            return f"{path} in it is {'another one' if file.is_file() else 'gone'}"
     return None
 
 

@@ -19,8 +19,9 @@ from typing import Any
 
 from shroomcurate.build.recipe import Recipe
 from shroomcurate.clean import ASIDE
-from shroomcurate.dataset import Dataset, Receipt, read_receipt, read_table, write_bytes
+from shroomcurate.dataset import Dataset, Receipt, make_table, read_receipt, read_table, write_bytes
 from shroomcurate.errors import DamagedFile, SourceMissing
+from shroomcurate.select import SCHEMA
 
 FORMAT = 1
 
@@ -75,16 +76,22 @@ def read_lock(file: Path) -> Lock:
     """
     try:
         content = file.read_bytes()
-    except FileNotFoundError as error:
-        raise SourceMissing(f"There is no {file}.", "`shroomcurate build` writes it when a dataset is done.") from error
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise SourceMissing(
+            f"There is no file {file}.", "`shroomcurate build` writes it when a dataset is done."
+        ) from error
     try:
         told = tomllib.loads(content.decode())
         if told["format"] != FORMAT:
             raise ValueError(f"its format is {told['format']}, not {FORMAT}")
-        photos = [row for folder in told["class"] for row in _rows(told, folder)]
+        photos = [row for folder in told.get("class", {}) for row in _rows(told, folder)]
         if len(photos) != told["photos"] or len({row["photo_id"] for row in photos}) != len(photos):
             raise ValueError(f"it says that it holds {told['photos']} photos, and holds {len(photos)}, or one twice")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        str(told["options"]["download"]["size"])
+        for options in told["options"].values():
+            dict(options.items())
+        make_table(SCHEMA, photos)  # types, and numbers that are too large
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise DamagedFile(
             f"{file} cannot be read: {error if isinstance(error, ValueError) else repr(error)}.",
             "Take it as it was from where it came, or delete it and type: shroomcurate build",
@@ -190,6 +197,8 @@ def _value(value: object) -> str:
 
 
 def _rows(told: Mapping[str, Any], folder: str) -> Iterator[dict[str, Any]]:
+    if not folder or folder.startswith(".") or set(folder) & set("/\\\0"):
+        raise ValueError(f"the class {folder!r} is no name of a folder")
     of_class = told["class"][folder]
     for rank, line in enumerate(of_class["photos"].splitlines(), 1):
         words = line.split(" ")
@@ -202,7 +211,7 @@ def _rows(told: Mapping[str, Any], folder: str) -> Iterator[dict[str, Any]]:
             "class": folder,
             "class_name": of_class["name"],
             "class_taxon_id": of_class["taxon_id"],
-            "taxon_name": told["taxa"].get(words[6]),
+            "taxon_name": told.get("taxa", {}).get(words[6]),
             "rank_in_class": rank,
             "role": "wanted",
             "attribution": told.get("attribution_of_photo", {}).get(words[0], credit) or None,

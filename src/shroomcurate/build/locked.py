@@ -6,6 +6,7 @@ Reads: ``shroomcurate.lock``. Writes: ``selection.parquet``, ``selection.csv``, 
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -14,12 +15,14 @@ from typing import Any
 from shroomcurate.build.lock import Lock, read_lock
 from shroomcurate.build.recipe import Recipe
 from shroomcurate.build.run import Step, Tell, untold
+from shroomcurate.clean import ASIDE, CleanOptions
 from shroomcurate.dataset import Dataset, Receipt, make_table, read_receipt, read_table
 from shroomcurate.download import download
 from shroomcurate.download.places import UNSELECTED, set_aside
+from shroomcurate.embed import EmbedOptions
 from shroomcurate.errors import BadOption
 from shroomcurate.progress import Progress, silent
-from shroomcurate.select import SCHEMA, write_selection
+from shroomcurate.select import SCHEMA, QueryOptions, write_selection
 from shroomcurate.summary import Summary
 
 #: Options of a recipe that are not compared with the lock's: which files they name, and what is in these.
@@ -98,14 +101,19 @@ def _refuse_another(recipe: Recipe, lock: Lock) -> None:
     asked: dict[str, Mapping[str, Any]] = {
         "query": {name: value for name, value in asdict(recipe.query).items() if name not in _OF_FILES},
         "download": {"size": recipe.download.size},
-        "clean": {**asdict(recipe.clean), "embedder": recipe.embed.embedder},
+        "clean": {name: value for name, value in asdict(recipe.clean).items() if name not in ASIDE}
+        | {"embedder": recipe.embed.embedder},
     }
+    # What was left away is not in the lock; nor is an option that is younger than it, which did as it does by default.
+    usual = {"query": asdict(QueryOptions()), "clean": asdict(CleanOptions()) | asdict(EmbedOptions())}
     for stage, options in asked.items():
         then = lock.options.get(stage, {})
         for name, value in options.items():
-            if name in then and then[name] != value:
+            before = then.get(name, usual.get(stage, {}).get(name))
+            if then and before != json.loads(json.dumps(value, default=str)):
+                made = f"{name.replace('_', '-')} = {before}" if before is not None else f"no {name.replace('_', '-')}"
                 raise BadOption(
-                    f"{recipe.lock} was made with {name.replace('_', '-')} = {then[name]}, and [{stage}] says {value}.",
+                    f"{recipe.lock} was made with {made}, and [{stage}] says {value}.",
                     "Take it back, or type `shroomcurate build`, which makes a new lock.",
                 )
 
@@ -139,5 +147,13 @@ def _compared(dataset: Dataset, lock: Lock) -> tuple[dict[str, str], dict[str, s
                 lost[name] = f"{row['status']}: {row['error']}"
             elif row["sha256"] != photo["sha256"]:
                 changed[name] = row["sha256"]
-                set_aside(dataset, row["path"], dataset.path(UNSELECTED), "changed-")
+                _set_aside(dataset, row["path"], row["sha256"])
     return changed, lost
+
+
+def _set_aside(dataset: Dataset, place: str, sha256: str) -> None:
+    """Set a changed photo aside; the same bytes once, however often they come."""
+    class_name, name = place.split("/")[-2:]
+    prefix = f"changed-{sha256[:16]}-"
+    dataset.path(UNSELECTED).joinpath(class_name, prefix + name).unlink(missing_ok=True)
+    set_aside(dataset, place, dataset.path(UNSELECTED), prefix)

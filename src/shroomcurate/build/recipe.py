@@ -15,6 +15,7 @@ from shroomcurate.download import DownloadOptions
 from shroomcurate.embed import EmbedOptions
 from shroomcurate.errors import BadOption
 from shroomcurate.export import ExportOptions
+from shroomcurate.ray_cluster import address_of
 from shroomcurate.report import ReportOptions
 from shroomcurate.select import QueryOptions
 from shroomcurate.split import SplitOptions, shares
@@ -109,6 +110,10 @@ def _renamed(given: Mapping[str, Any], **names: str) -> dict[str, Any]:
     return {names.get(name, name): value for name, value in given.items()}
 
 
+def _ray(given: Mapping[str, Any]) -> str | None:
+    return address_of(given.get("engine", "local"), given.get("ray_address"))
+
+
 def _load_csvs(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"load": _take(LoadOptions, _renamed(given, taxon="taxa"))}
 
@@ -122,12 +127,12 @@ def _query(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _download(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {"download": _take(DownloadOptions, _renamed(given, photo_size="size"))}
+    return {"download": _take(DownloadOptions, _renamed(given, photo_size="size"), ray=_ray(given))}
 
 
 def _clean(given: Mapping[str, Any]) -> dict[str, Any]:
     learn = not given.get("no_learn", False)
-    return {"clean": _take(CleanOptions, given, learn=learn), "embed": _take(EmbedOptions, given)}
+    return {"clean": _take(CleanOptions, given, learn=learn), "embed": _take(EmbedOptions, given, ray=_ray(given))}
 
 
 def _train(given: Mapping[str, Any]) -> dict[str, Any]:

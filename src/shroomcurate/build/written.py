@@ -108,7 +108,7 @@ class Written:
             if name not in allowed:
                 raise self._unknown(table, name, value, allowed)
             key = allowed[name]
-            if value in ("", []) and key.default is None:
+            if value in ("", []) and (key.default is None or key.kind is Path):
                 continue
             found[key.parameter] = self._value(table, key, value)
         return found
@@ -136,6 +136,8 @@ class Written:
 
     def _one(self, table: str | None, key: Key, value: object) -> Any:
         kind = str if key.kind is Path else key.kind
+        if type(value) is int and not -(2**63) <= value < 2**63:
+            raise BadOption(f"{self._where(table, key.name)}: {key.name} is too large a number.", "Give a smaller one.")
         if kind is float and type(value) is int:
             value = float(value)
         if type(value) is not kind:
@@ -145,11 +147,21 @@ class Written:
                 f"Write for example: {key.name} = {_example(key, value)}",
             )
         if key.kind is Path or (key.parameter == "source" and not str(value).startswith(_URL)):
-            path = self.file.parent / Path(str(value)).expanduser()
+            path = self._path(table, key, str(value))
             return path if key.kind is Path else str(path)
         if key.parameter == "template" and (self.file.parent / str(value)).is_file():
             return str(self.file.parent / str(value))
         return value
+
+    def _path(self, table: str | None, key: Key, value: str) -> Path:
+        """Return a path relative to the file; an empty one among several would be the file's own folder."""
+        where = f"{self._where(table, key.name)}: {key.name}"
+        if not value or "\0" in value:
+            raise BadOption(f"{where} holds {value!r}, which is no path.", "Write a path, or leave it away.")
+        try:
+            return self.file.parent / Path(value).expanduser()
+        except RuntimeError as error:
+            raise BadOption(f"{where} is {_toml(value)}: there is no such user.", "Write the path in full.") from error
 
     def _where(self, table: str | None, name: str) -> str:
         line, column = position(self.text, table, name)
