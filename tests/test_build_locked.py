@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from shroomcurate.build import Recipe, build_locked, read_recipe
 from shroomcurate.build.lock import LINE, read_lock, write_lock
-from shroomcurate.build.locked import _set_aside
+from shroomcurate.build.locked import _refuse_another, _set_aside
 from shroomcurate.clean.tables import SCHEMA as CLEAN
 from shroomcurate.dataset import Dataset, Receipt, make_table, write_table
 from shroomcurate.download import SCHEMA as DOWNLOADS
@@ -127,6 +127,8 @@ def test_a_recipe_for_another_dataset_and_a_folder_with_another_one_are_refused(
         with pytest.raises(BadOption, match=words):
             build_locked(other)
     assert not fresh.dataset.exists()
+    mirror_alone = Recipe(fresh.dataset, fresh.lock, download=replace(recipe.download, size="medium"))
+    _refuse_another(mirror_alone, read_lock(fresh.lock))
     with pytest.raises(SourceMissing, match="There is no"):
         build_locked(replace(fresh, lock=tmp_path / "other.lock"))
 

@@ -17,7 +17,7 @@ from shroomcurate.build.recipe import Recipe
 from shroomcurate.build.run import Step, Tell, untold
 from shroomcurate.clean import ASIDE, CleanOptions
 from shroomcurate.dataset import Dataset, Receipt, make_table, read_receipt, read_table
-from shroomcurate.download import download
+from shroomcurate.download import DownloadOptions, download
 from shroomcurate.download.places import UNSELECTED, set_aside
 from shroomcurate.embed import EmbedOptions
 from shroomcurate.errors import BadOption
@@ -105,9 +105,15 @@ def _refuse_another(recipe: Recipe, lock: Lock) -> None:
         | {"embedder": recipe.embed.embedder},
     }
     # What was left away is not in the lock; nor is an option that is younger than it, which did as it does by default.
-    usual = {"query": asdict(QueryOptions()), "clean": asdict(CleanOptions()) | asdict(EmbedOptions())}
+    usual = {
+        "query": asdict(QueryOptions()),
+        "download": asdict(DownloadOptions()),
+        "clean": asdict(CleanOptions()) | asdict(EmbedOptions()),
+    }
     for stage, options in asked.items():
         then = lock.options.get(stage, {})
+        if all(value == usual.get(stage, {}).get(name) for name, value in options.items()):
+            continue  # the file asks for nothing of its own: it may hold [download] with a mirror alone
         for name, value in options.items():
             before = then.get(name, usual.get(stage, {}).get(name))
             if then and before != json.loads(json.dumps(value, default=str)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shroomcurate.catalogue.note import read_note
@@ -17,14 +18,14 @@ _URL = ("http://", "https://")
 
 
 def request_of(options: LoadOptions | ApiOptions) -> dict[str, str]:
-    """Return what is to be kept, and of what: local files by name, size and time, addresses as they are.
+    """Return what is to be kept, of what (local files by name, size and time, addresses as they are), and from where.
 
     Raises
     ------
     SourceMissing, BadDump, BadOption
         The dump is not there, or is none; or the list of species is none.
     """
-    return {"options": _kept(options), "files": _files(options)}
+    return {"options": _kept(options), "files": _files(options), "sources": _sources(options)}
 
 
 def why_load(options: LoadOptions | ApiOptions, database_url: str | None) -> str | None:
@@ -34,6 +35,8 @@ def why_load(options: LoadOptions | ApiOptions, database_url: str | None) -> str
 
     Raises
     ------
+    SourceMissing
+        There is no dump where it is said to be, nor did the catalogue come from there.
     BadDump, BadOption
         As :func:`request_of`.
     """
@@ -45,7 +48,17 @@ def why_load(options: LoadOptions | ApiOptions, database_url: str | None) -> str
     try:
         return None if _files(options) == note.request.get("files") else "the dump is another one"
     except SourceMissing:
+        if note.request.get("sources", _sources(options)) != _sources(options):
+            raise
         return None
+
+
+def _sources(options: LoadOptions | ApiOptions) -> str:
+    from shroomcurate.catalogue.api import ApiOptions
+
+    if isinstance(options, ApiOptions):
+        return options.api_url
+    return json.dumps([place if place.startswith(_URL) else str(Path(place).absolute()) for place in options.sources])
 
 
 def _kept(options: LoadOptions | ApiOptions) -> str:
