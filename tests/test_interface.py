@@ -124,7 +124,7 @@ class TestEachFunction:
 
 
 def test_options_are_taken_as_people_write_them_and_an_unknown_one_is_named(tmp_path: Path) -> None:
-    as_typed = sys.modules["shroomcurate.interface"]._as_typed
+    as_typed = sys.modules["shroomcurate.keywords"].as_typed
     assert as_typed("Path | None", "weights") == Path("weights")
     assert as_typed("Path | None", None) is None
     assert as_typed("tuple[str, ...]", "Aves") == ("Aves",)

@@ -9,15 +9,12 @@ A new stage needs a dataclass and a function here, and its name in ``shroomcurat
 
 from __future__ import annotations
 
-import functools
-import inspect
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from shroomcurate.build import BuildSummary, LockedSummary, read_recipe
 from shroomcurate.catalogue.api import ApiOptions, ApiReport
@@ -29,6 +26,7 @@ from shroomcurate.download import DownloadOptions, DownloadSummary
 from shroomcurate.embed import EmbedOptions
 from shroomcurate.export import ExportOptions, ExportSummary
 from shroomcurate.export.verify import Verification
+from shroomcurate.keywords import as_typed, by_keyword
 from shroomcurate.predict import Predictions
 from shroomcurate.progress import Progress, chosen
 from shroomcurate.report import ReportOptions, ReportSummary
@@ -40,9 +38,7 @@ from shroomcurate.training import BaselineSummary, TrainOptions
 File = str | os.PathLike[str]
 Where = Dataset | File
 
-_P = ParamSpec("_P")
 _Call = TypeVar("_Call")
-_Summary = TypeVar("_Summary")
 
 
 @dataclass(frozen=True)
@@ -75,47 +71,6 @@ class _Catalogued:
         return self.database_url or os.environ.get("SHROOMCURATE_DATABASE_URL") or None
 
 
-def _by_keyword(call: Callable[_P, _Call]) -> Callable[[Callable[[_Call], _Summary]], Callable[_P, _Summary]]:
-    """Let a function that takes one dataclass be called as the dataclass is made."""
-    signature = inspect.signature(call)
-
-    def decorate(function: Callable[[_Call], _Summary]) -> Callable[_P, _Summary]:
-        @functools.wraps(function)
-        def called(*arguments: _P.args, **keywords: _P.kwargs) -> _Summary:
-            _refuse_unknown(function.__name__, signature, keywords)
-            given: Mapping[str, Any] = signature.bind(*arguments, **keywords).arguments
-            made: Any = call
-            return function(
-                made(**{name: _as_typed(signature.parameters[name].annotation, given[name]) for name in given})
-            )
-
-        returned = inspect.signature(function).return_annotation
-        called.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]
-        return called
-
-    return decorate
-
-
-def _refuse_unknown(name: str, signature: inspect.Signature, keywords: Iterable[str]) -> None:
-    """Name the function and the nearest keyword, which Python does not."""
-    for keyword in keywords:
-        if keyword not in signature.parameters:
-            nearest = get_close_matches(keyword, signature.parameters, 1, 0.5)
-            meant = f" Did you mean {nearest[0]}?" if nearest else f" help({name}) lists what it takes."
-            raise TypeError(f"{name}() takes no {keyword!r}.{meant}")
-
-
-def _as_typed(annotation: str, value: Any) -> Any:
-    """Return a path for text, and a tuple for a list, a column of a frame or a single value, where they are wanted."""
-    if annotation == "Path | None" and value is not None:
-        return Path(value)
-    for type_of in (str, int, Path):
-        if annotation == f"tuple[{type_of.__name__}, ...]":
-            several = isinstance(value, Iterable) and not isinstance(value, str)
-            return tuple(map(type_of, value if several else (value,)))
-    return value
-
-
 def _place(dataset: Where) -> Dataset:
     return dataset if isinstance(dataset, Dataset) else Dataset(dataset)
 
@@ -133,7 +88,7 @@ def _options(of: Callable[..., _Call], call: object) -> _Call:
 class _LoadCsvs(_Told, _Catalogued, LoadOptions): ...
 
 
-@_by_keyword(_LoadCsvs)
+@by_keyword(_LoadCsvs)
 def load_csvs(call: _LoadCsvs) -> LoadReport:
     """Load the iNaturalist open-data dump into the catalogue.
 
@@ -153,7 +108,7 @@ def load_csvs(call: _LoadCsvs) -> LoadReport:
 class _LoadApi(_Told, _Catalogued, ApiOptions): ...
 
 
-@_by_keyword(_LoadApi)
+@by_keyword(_LoadApi)
 def load_api(call: _LoadApi) -> ApiReport:
     """Load a small set of species from the iNaturalist API, without the dump.
 
@@ -175,7 +130,7 @@ def load_api(call: _LoadApi) -> ApiReport:
 class _Query(_Catalogued, QueryOptions, _Of): ...
 
 
-@_by_keyword(_Query)
+@by_keyword(_Query)
 def query(call: _Query) -> QuerySummary:
     """Select N research-grade photos of each class from the catalogue.
 
@@ -196,7 +151,7 @@ class _Download(_Told, _Catalogued, DownloadOptions, _Of):
     """First take out photos that were taken down since, or have another licence now."""
 
 
-@_by_keyword(_Download)
+@by_keyword(_Download)
 def download(call: _Download) -> DownloadSummary:
     """Fetch the selected photos into class folders, filling holes from the reserve. Also under a notebook's event loop.
 
@@ -219,7 +174,7 @@ def download(call: _Download) -> DownloadSummary:
 class _Clean(_Told, EmbedOptions, CleanOptions, _Of): ...
 
 
-@_by_keyword(_Clean)
+@by_keyword(_Clean)
 def clean(call: _Clean) -> CleanSummary:
     """Describe the photos by vectors, then move those that do not belong to their class into ``removed/``.
 
@@ -244,7 +199,7 @@ def clean(call: _Clean) -> CleanSummary:
 class _Restore(_Told, RestoreOptions, _Of): ...
 
 
-@_by_keyword(_Restore)
+@by_keyword(_Restore)
 def restore(call: _Restore) -> RestoreSummary:
     """Put removed photos back: all, or those that fulfil every option. It counts as your verdict.
 
@@ -266,7 +221,7 @@ def restore(call: _Restore) -> RestoreSummary:
 class _TrainBaseline(_Told, EmbedOptions, SplitOptions, TrainOptions, _Of): ...
 
 
-@_by_keyword(_TrainBaseline)
+@by_keyword(_TrainBaseline)
 def train_baseline(call: _TrainBaseline) -> BaselineSummary:
     """Split the clean photos without leaks, train a baseline, and say what the dataset is worth.
 
@@ -311,14 +266,14 @@ def predict(dataset: Where, photos: File | Iterable[File], run: str | None = Non
     """
     from shroomcurate.predict import predict
 
-    return predict(_place(dataset), _as_typed("tuple[Path, ...]", photos), run)
+    return predict(_place(dataset), as_typed("tuple[Path, ...]", photos), run)
 
 
 @dataclass(frozen=True)
 class _Report(_Told, ReportOptions, _Of): ...
 
 
-@_by_keyword(_Report)
+@by_keyword(_Report)
 def report(call: _Report) -> ReportSummary:
     """Write ``report.html``: one self-contained page about the dataset, to look at or to send.
 
@@ -342,7 +297,7 @@ class _Export(_Told, ExportOptions, _Of):
     """The folder to write; None: ``exports/FORMAT`` in the dataset."""
 
 
-@_by_keyword(_Export)
+@by_keyword(_Export)
 def export(call: _Export) -> ExportSummary:
     """Write the kept photos for others to use, with licences, attribution and a manifest. A missing split is made.
 
