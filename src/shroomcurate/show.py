@@ -314,6 +314,11 @@ def _reasons(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "–"
 
 
+def many(number: int, one: str, several: str) -> str:
+    """Return a number and what it counts."""
+    return f"{number:,} {one if number == 1 else several}"
+
+
 def worst_first(shortages: Mapping[str, int]) -> list[tuple[str, int]]:
     """Return class and photos missing, those that lack most first."""
     return sorted(shortages.items(), key=lambda item: (-item[1], item[0]))

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from shroomcurate.progress import Bytes, Progress, silent
 from shroomcurate.safety import SAFETY_NOTICE
-from shroomcurate.show import shortened, worst_first
+from shroomcurate.show import many, shortened, worst_first
 from shroomcurate.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _came_of(step: Step, result: Any) -> str:
         "load-csvs": _loaded,
         "load-api": lambda found: _loaded(found.load),
         "query": lambda found: (
-            f"{_many(len(found.classes), 'class', 'classes')}, {found.wanted:,} photos, {found.reserve:,} in reserve"
+            f"{many(len(found.classes), 'class', 'classes')}, {found.wanted:,} photos, {found.reserve:,} in reserve"
         ),
         "download": _downloaded,
         "clean": _cleaned,
@@ -119,7 +119,7 @@ def build(terminal: Terminal, summary: BuildSummary) -> None:
     terminal.table("Photos", header, shortened(rows))
     short = len(summary.shortages)
     if short:
-        terminal.say(f"\n[yellow]{_many(short, 'class is', 'classes are')} short, and the reserve is used up:[/]")
+        terminal.say(f"\n[yellow]{many(short, 'class is', 'classes are')} short, and the reserve is used up:[/]")
         for name, missing in worst_first(summary.shortages)[:10]:
             terminal.item("", f"[bold]{escape(name)}[/] lacks {missing:,}: {escape(summary.classes[name].why)}", 2)
         if short > 10:
@@ -129,7 +129,7 @@ def build(terminal: Terminal, summary: BuildSummary) -> None:
             terminal.say("The catalogue has more of some: give a larger reserve below \\[query].")
     full = len(summary.classes) - short
     terminal.say(
-        f"\n{summary.kept:,} clean photos; {full:,} of {_many(len(summary.classes), 'class has', 'classes have')} all "
+        f"\n{summary.kept:,} clean photos; {full:,} of {many(len(summary.classes), 'class has', 'classes have')} all "
         f"{summary.per_class:,}. {summary.turns:,} rounds of cleaning."
     )
     if any(step.stage == "train-baseline" and step.why for step in summary.steps):
@@ -148,7 +148,7 @@ def locked(terminal: Terminal, summary: LockedSummary) -> None:
         f"\n{summary.same:,} of {summary.photos:,} photos are here, byte for byte as {escape(summary.lock)} says."
     )
     if not summary.met:
-        lacking = _many(summary.photos - summary.same, "is", "are")
+        lacking = many(summary.photos - summary.same, "is", "are")
         terminal.warn(f"{lacking} not. Type the same command again to ask once more.")
     terminal.result({**asdict(summary), "met": summary.met})
 
@@ -171,7 +171,3 @@ def _known(count: int | None) -> object:
 
 def _sum(counts: Mapping[str, int]) -> int:
     return sum(counts.values())
-
-
-def _many(count: int, one: str, several: str) -> str:
-    return f"{count:,} {one if count == 1 else several}"

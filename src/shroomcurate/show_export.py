@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from shroomcurate.licences import LICENCES, LICENSE_PROFILES, PERMITS
 from shroomcurate.progress import Bytes
-from shroomcurate.show import shortened
+from shroomcurate.show import many, shortened
 from shroomcurate.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def export(terminal: Terminal, summary: ExportSummary, options: ExportOptions, s
         terminal.warn(f"Classes of which no photo is in it: {len(summary.lacking):,}: {names}")
     splits = ", ".join(f"{count:,} {name}" for name, count in summary.splits.items()) or "no split"
     terminal.say(
-        f"\n{summary.photos:,} photos of {_many(summary.classes, 'class', 'classes')} ({splits}), "
-        f"{_many(summary.files, 'file', 'files')}, {Bytes(summary.bytes)}, in [bold]{escape(summary.folder)}[/]",
+        f"\n{summary.photos:,} photos of {many(summary.classes, 'class', 'classes')} ({splits}), "
+        f"{many(summary.files, 'file', 'files')}, {Bytes(summary.bytes)}, in [bold]{escape(summary.folder)}[/]",
         whole=True,
     )
     terminal.say("Pass ATTRIBUTION.csv or ATTRIBUTION.md, and NOTICE, on with the photos.")
@@ -67,7 +67,7 @@ def _heed(terminal: Terminal, summary: ExportSummary, options: ExportOptions) ->
             terminal.say(f"Of these, {others}. docs/licences.md says more; none of it is legal advice.")
     if unknown := summary.licenses.get("unknown"):
         terminal.warn(
-            f"Of {_many(unknown, 'photo', 'photos')} no licence is known: without one all rights are reserved. Pass "
+            f"Of {many(unknown, 'photo', 'photos')} no licence is known: without one all rights are reserved. Pass "
             "them on only if their owners allow it."
         )
 
@@ -77,18 +77,14 @@ def _profiles(licenses: Mapping[str, int]) -> str:
     return " and ".join(f"--licenses {name} would take {count:,}" for name, count in counts.items())
 
 
-def _many(number: int, one: str, several: str) -> str:
-    return f"{number:,} {one if number == 1 else several}"
-
-
 def verification(terminal: Terminal, found: Verification) -> None:
     """Show what is wrong with an export, file by file, or that nothing is."""
     terminal.table("Missing", ("file",), shortened([(path,) for path in found.missing]))
     terminal.table("Not of the export", ("file",), shortened([(path,) for path in found.extra]))
     terminal.table("Changed", ("file", "how"), shortened(list(found.changed.items())))
     terminal.table("Licences", ("photo", "how it differs"), shortened(list(found.licenses.items())))
-    files = f"{_many(found.files, 'file', 'files')} beside the manifest ({Bytes(found.bytes)})"
-    what = f"{files} with {_many(found.photos, 'photo', 'photos')}"
+    files = f"{many(found.files, 'file', 'files')} beside the manifest ({Bytes(found.bytes)})"
+    what = f"{files} with {many(found.photos, 'photo', 'photos')}"
     if found.sound:
         terminal.say(f"\n[green]Sound[/]: {what}, as {escape(found.format)} was written by version {found.version}.")
     else:

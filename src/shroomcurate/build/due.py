@@ -26,7 +26,7 @@ from shroomcurate.status.answer import StageStatus
 from shroomcurate.status.look import Look
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Standing:
     """How near a dataset is to N photos of each class: the fewer of each the better, and of two equals the first."""
 
@@ -34,10 +34,6 @@ class Standing:
     surplus: int
     digest: str
     """Of all photos on disk, and of which are removed for what."""
-
-    def key(self) -> tuple[int, int, str]:
-        """Return what standings are ordered by."""
-        return self.missing, self.surplus, self.digest
 
 
 def load_due(look: Look, recipe: Recipe) -> str | None:
@@ -146,8 +142,7 @@ def export_due(look: Look, recipe: Recipe) -> str | None:
     except DamagedFile as error:
         raise DamagedFile(error.what, f"Move {folder} away, and type: shroomcurate build") from error
     about = manifest.about
-    now = {name: value for name, value in asdict(options).items() if name != "force"}
-    if why := _changed(about.get("options", {}), now):
+    if why := _changed(about.get("options", {}), options.made_with()):
         return why
     for name, then in about.get("receipts", {}).items():
         receipt = look.receipt(name) if look.has(name) else None

@@ -75,4 +75,4 @@ def _is_end(here: Standing, way: list[Standing]) -> bool:
     if here not in way:
         return False
     circle = way[way.index(here) :]
-    return here == min(circle, key=Standing.key)
+    return here == min(circle)

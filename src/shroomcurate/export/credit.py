@@ -6,11 +6,12 @@ The lines are those of the selection: ``© NAME, some rights reserved (LICENCE)`
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+from shroomcurate.export.facts import UNKNOWN, from_inaturalist, license_counts
 from shroomcurate.export.records import Records
 from shroomcurate.licences import COMBINING, DEEDS, LICENCES, TRAINING, terms
 
@@ -127,8 +128,8 @@ def escaped(text: str) -> str:
 
 def _notice(records: Records) -> str:
     """Return what to heed, as plain text."""
-    counts = Counter(name or "unknown" for name in records.table["license"].to_pylist())
-    known = [name for name in (*LICENCES, *sorted(set(counts) - set(LICENCES))) if counts[name] and name != "unknown"]
+    counts = license_counts(records)
+    known = [name for name in counts if name != UNKNOWN]
     paragraphs = [
         f"{records.name}: {records.description}",
         "This is a summary, not legal advice. The licences themselves decide.",
@@ -142,9 +143,9 @@ def _notice(records: Records) -> str:
             f"Who uses the whole must heed the terms of all:\n{heed}",
             _WORKS,
         ]
-    if counts["unknown"]:
-        count = "1 photo" if counts["unknown"] == 1 else f"{counts['unknown']:,} photos"
+    if unknown := counts.get(UNKNOWN):
+        count = "1 photo" if unknown == 1 else f"{unknown:,} photos"
         paragraphs.append(fill(f"Of {count} no licence is known. {_UNKNOWN}", 100))
-    if "selection.parquet" in records.receipts:
+    if from_inaturalist(records):
         paragraphs.append(_INATURALIST)
     return "\n\n".join(paragraphs) + "\n"

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -114,12 +114,11 @@ def hashed(folder: Path, paths: list[str]) -> Iterator[tuple[str, int, str]]:
 
 
 def _about(records: Records, options: ExportOptions) -> dict[str, Any]:
-    made = {name: value for name, value in asdict(options).items() if name != "force"}
     return {
         "made_by": "shroomcurate export",
         "version": __version__,
         "format": options.format,
-        "options": made,
+        "options": options.made_with(),
         "name": records.name,
         "description": records.description,
         "created": records.created,

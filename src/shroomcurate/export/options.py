@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from shroomcurate.errors import BadOption
 from shroomcurate.licences import accepted_licenses
@@ -42,6 +43,10 @@ class ExportOptions:
     (https://www.tensorflow.org/tutorials/load_data/tfrecord); more would leave few for workers to share."""
     force: bool = False
     """Replace what stands there, even if it is no export, or holds files that the export did not write."""
+
+    def made_with(self) -> dict[str, Any]:
+        """Return what decides what is written, as the manifest holds it."""
+        return {name: value for name, value in asdict(self).items() if name != "force"}
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
