@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import re
-import tomllib
 from importlib import resources
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -259,13 +258,6 @@ class TestThePageOnEdibility:
     def test_its_links_are_there(self) -> None:
         for target in re.findall(r"\]\(([^)#]+)\)", PAGE):
             assert target.startswith("http") or (ROOT / "docs" / target).exists(), target
-
-
-def test_the_file_lies_in_the_folder_that_the_wheel_packs() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert not wheel.get("exclude")
-    assert any((ROOT / folder / "edibility.csv").is_file() for folder in wheel["packages"])
 
 
 def test_words_of_the_code_are_words_of_the_table() -> None:
