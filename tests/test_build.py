@@ -22,11 +22,12 @@ from shroomcurate.build.turns import _is_end
 from shroomcurate.catalogue.load import LoadOptions
 from shroomcurate.cli import app
 from shroomcurate.dataset import Dataset, read_table
-from shroomcurate.errors import DamagedFile, NetworkDown
+from shroomcurate.errors import BadOption, DamagedFile, NetworkDown
 from shroomcurate.export import ExportOptions, export
 from shroomcurate.progress import silent
 from shroomcurate.report import ReportOptions
 from shroomcurate.runs import METRICS, make_latest
+from shroomcurate.select import QueryOptions
 from shroomcurate.split import split
 from shroomcurate.status import status
 from shroomcurate.status.look import Look
@@ -153,6 +154,13 @@ class TestABuild:
             "nothing has been loaded from this machine",
             "per-class was 12, is 5",
         ]
+
+
+def test_a_file_that_the_recipe_names_is_missed_before_anything_is_loaded(tmp_path: Path) -> None:
+    recipe = Recipe(tmp_path / "dataset", load=LoadOptions("dump"), query=QueryOptions(names=tmp_path / "names.txt"))
+    for make in (plan, build):
+        with pytest.raises(BadOption, match=r"names\.txt"):
+            make(recipe)
 
 
 def test_options_of_an_earlier_run_make_it_the_latest_again(world: tuple[Recipe, FaultServer]) -> None:

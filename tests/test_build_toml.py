@@ -56,6 +56,11 @@ class TestTheFileOfInit:
             name: getattr(all_of_it, name) for name in ("load", "query", "download", "embed", "clean", "split")
         } == {name: getattr(usual, name) for name in ("load", "query", "download", "embed", "clean", "split")}
 
+    def test_its_short_example_is_a_whole_file(self) -> None:
+        recipe = read("".join(line[4:] + "\n" for line in template().splitlines() if line.startswith("#   ")))
+        assert (recipe.query.species, recipe.query.per_class) == (20, 100)
+        assert recipe.load is not None
+
     def test_every_option_stands_in_it_once_below_its_table_with_its_help(self) -> None:
         for name, options in keys().items():
             below = re.split(r"^#?\[", template().split(f"[{name}]\n")[1], flags=re.MULTILINE)[0]
@@ -143,6 +148,7 @@ class TestWhatIsWrongIsNamedWithItsPlace:
             ("[query\n", "line 1, column 7", "Expected ']'", "[query]"),
             ("x = '''\n", "at its end", "", "[query]"),
             ("[load-csvs]\n[load-api]\ntaxon = 'A'\n", "line 2, column 1", "beside [load-csvs]", "delete the other"),
+            ("[load-csvs]\n[load-api]\n", "line 2, column 1", "beside [load-csvs]", "delete the other"),
             ("[load-api]\n", "line 1, column 1", "no species to ask for", "taxon Amanita"),
             (f"[clean]\neps = 1{'0' * 400}\n", "line 2, column 1", "eps is too large a number", "smaller"),
             (f"[query]\nseed = {2**63}\n", "line 2, column 1", "seed is too large a number", "smaller"),

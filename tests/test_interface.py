@@ -26,7 +26,7 @@ from shroomcurate.clean import CleanSummary
 from shroomcurate.cli import app
 from shroomcurate.dataset import Dataset
 from shroomcurate.demo.server import serve_photos
-from shroomcurate.errors import StageMissing
+from shroomcurate.errors import BadOption, StageMissing
 from shroomcurate.predict import Prediction, Predictions
 from shroomcurate.safety import SAFETY_NOTICE
 from shroomcurate.summary import Summary
@@ -133,6 +133,28 @@ def test_options_are_taken_as_people_write_them_and_an_unknown_one_is_named(tmp_
     assert as_typed("tuple[Path, ...]", Path("a")) == (Path("a"),)
     with pytest.raises(TypeError, match="'epsilon'"):
         shroomcurate.clean(tmp_path, epsilon=0.1)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"eps": "0.3"}, r"clean\(eps='0\.3'\): eps must be a number\."),
+        ({"min_samples": 2.5}, "min_samples must be a whole number"),
+        ({"dry_run": "no"}, "dry_run must be True or False"),
+        ({"embedder": 3}, "embedder must be a text"),
+    ],
+)
+def test_a_value_of_another_kind_is_named_before_anything_runs(
+    given: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(TypeError, match=said):
+        shroomcurate.clean(tmp_path, **given)
+
+
+def test_a_table_that_is_none_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(BadOption, match="no table 'nope'") as raised:
+        shroomcurate.Dataset(tmp_path).frame("nope")
+    assert "clean.parquet" in raised.value.hint
 
 
 def test_a_traceback_says_what_to_do(tmp_path: Path) -> None:

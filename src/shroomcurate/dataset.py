@@ -157,6 +157,8 @@ class Dataset:
         """
         path = self.path(name)
         if not path.exists():
+            if name not in WRITTEN_BY:
+                raise BadOption(f"A dataset has no table {name!r}.", f"Its tables are: {', '.join(WRITTEN_BY)}.")
             command = WRITTEN_BY[name]
             raise StageMissing(
                 f"There is no {name} in {self.root}.",

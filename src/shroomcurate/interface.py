@@ -307,12 +307,11 @@ def export(call: _Export) -> ExportSummary:
     --------
     >>> export("fungi", format="webdataset", licenses="commercial").folder  # doctest: +SKIP
     """
-    from shroomcurate.export import export, split_state
-    from shroomcurate.split import options_before, split
+    from shroomcurate.export import export, split_if_due
 
     place, options = call.place, _options(ExportOptions, call)
-    if options.split and split_state(place) != "current":
-        split(place, options_before(place), call.told)
+    if options.split:
+        split_if_due(place, progress=call.told)
     return export(place, call.out, options, call.told)
 
 

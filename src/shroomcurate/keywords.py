@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -23,10 +24,11 @@ def by_keyword(call: Callable[_P, _Call]) -> Callable[[Callable[[_Call], _Summar
         def called(*arguments: _P.args, **keywords: _P.kwargs) -> _Summary:
             _refuse_unknown(function.__name__, signature, keywords)
             given: Mapping[str, Any] = signature.bind(*arguments, **keywords).arguments
+            typed = {name: as_typed(signature.parameters[name].annotation, given[name]) for name in given}
+            for name, value in typed.items():
+                _refuse_kind(function.__name__, name, signature.parameters[name].annotation, value)
             made: Any = call
-            return function(
-                made(**{name: as_typed(signature.parameters[name].annotation, given[name]) for name in given})
-            )
+            return function(made(**typed))
 
         returned = inspect.signature(function).return_annotation
         called.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]
@@ -42,6 +44,25 @@ def _refuse_unknown(name: str, signature: inspect.Signature, keywords: Iterable[
             nearest = get_close_matches(keyword, signature.parameters, 1, 0.5)
             meant = f" Did you mean {nearest[0]}?" if nearest else f" help({name}) lists what it takes."
             raise TypeError(f"{name}() takes no {keyword!r}.{meant}")
+
+
+#: A whole number passes for a number; True and False pass for none.
+_KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "bool": (lambda value: not isinstance(value, str), "True or False"),
+    "int": (lambda value: isinstance(value, Integral) and not isinstance(value, bool), "a whole number"),
+    "float": (lambda value: isinstance(value, Real) and not isinstance(value, bool), "a number"),
+    "str": (lambda value: isinstance(value, str), "a text"),
+}
+
+
+def _refuse_kind(name: str, keyword: str, annotation: str, value: object) -> None:
+    """Name the function, the keyword and what it takes, where the stage would stumble over the value later."""
+    kind, _, empty = annotation.partition(" | ")
+    if kind not in _KINDS or (value is None and empty == "None"):
+        return
+    takes, words = _KINDS[kind]
+    if not takes(value):
+        raise TypeError(f"{name}({keyword}={value!r}): {keyword} must be {words}{' or None' if empty else ''}.")
 
 
 def as_typed(annotation: str, value: Any) -> Any:

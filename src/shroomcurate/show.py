@@ -116,9 +116,10 @@ def query(terminal: Terminal, summary: QuerySummary, options: QueryOptions) -> N
     rows = [(count.name, count.wanted, count.reserve) for count in summary.classes]
     terminal.table("Selected", ("class", "photos", "reserve"), shortened(rows))
     terminal.counts("Licences", ("licence", "photos and reserve"), summary.licenses)
-    title = f"Left out, of {summary.photos_in_catalogue:,} photos in the catalogue"
+    title = f"Left out, of {many(summary.photos_in_catalogue, 'photo', 'photos')} in the catalogue"
     terminal.counts(title, ("because", "photos"), summary.left_out)
-    terminal.say(f"\n{len(summary.classes):,} classes, {summary.wanted:,} photos, {summary.reserve:,} in reserve.")
+    classes, wanted = many(len(summary.classes), "class", "classes"), many(summary.wanted, "photo", "photos")
+    terminal.say(f"\n{classes}, {wanted}, {summary.reserve:,} in reserve.")
     if options.names is None and options.template is None and len(summary.classes) < options.species:
         terminal.warn(f"You asked for {options.species:,} classes; the catalogue has no more.")
     if summary.without_photos:
@@ -149,7 +150,8 @@ def templates(terminal: Terminal, found: Sequence[Template]) -> None:
 def download_plan(terminal: Terminal, plan: DownloadPlan) -> None:
     """Show what would be fetched, and whether it fits."""
     terminal.say(
-        f"{plan.photos:,} photos to ask for in {plan.classes:,} classes, about {Bytes(plan.expected_bytes)}; "
+        f"{many(plan.photos, 'photo', 'photos')} to ask for in {many(plan.classes, 'class', 'classes')}, "
+        f"about {Bytes(plan.expected_bytes)}; "
         f"{plan.already_there:,} are here. {Bytes(plan.free_bytes)} are free."
     )
     warn_of_space(terminal, plan)
@@ -171,7 +173,7 @@ def recheck(terminal: Terminal, summary: RecheckSummary, why_not: str | None) ->
     terminal.counts("Taken out", ("because", "photos"), summary.withdrawn)
     withdrawn = sum(summary.withdrawn.values())
     terminal.say(
-        f"\n{summary.checked:,} photos asked about again; {withdrawn:,} moved to removed/withdrawn/."
+        f"\n{many(summary.checked, 'photo', 'photos')} asked about again; {withdrawn:,} moved to removed/withdrawn/."
         + (f" {summary.unanswered:,} without a clear answer stay." if summary.unanswered else "")
     )
     if why_not:
@@ -184,8 +186,9 @@ def download(terminal: Terminal, summary: DownloadSummary, rechecked: RecheckSum
     whole = summary.statuses.get("ok", 0)
     rate = f" ({summary.fetched / summary.seconds:,.0f} a second)" if summary.fetched >= 100 and summary.seconds else ""
     terminal.say(
-        f"\n{whole:,} photos in {summary.classes:,} classes, {Bytes(summary.bytes)}: {summary.fetched:,} fetched "
-        f"now{rate}, {summary.already_there:,} were there; {summary.from_reserve:,} come from the reserve."
+        f"\n{many(whole, 'photo', 'photos')} in {many(summary.classes, 'class', 'classes')}, "
+        f"{Bytes(summary.bytes)}: {summary.fetched:,} fetched now{rate}, "
+        f"{summary.already_there:,} were there; {summary.from_reserve:,} come from the reserve."
     )
     if summary.taken_out:
         terminal.say(f"{summary.taken_out:,} of the {whole:,} are in removed/; the reserve stands in for them.")
@@ -215,7 +218,7 @@ def clean(terminal: Terminal, summary: CleanSummary, embedded: EmbedSummary, dat
     moved = "Nothing was moved (--dry-run)." if summary.dry_run else f"{summary.moved_out:,} moved to removed/."
     if summary.moved_back:
         moved += f" {summary.moved_back:,} moved back."
-    terminal.say(f"\n{summary.kept:,} photos kept, {summary.removed:,} removed. {moved}")
+    terminal.say(f"\n{many(summary.kept, 'photo', 'photos')} kept, {summary.removed:,} removed. {moved}")
     if not embedded.head and embedded.embedder != "classic":
         terminal.say("There are no weights of ImageNet's head: the evidence and the reasons are of the pixels alone.")
     for who, what in (("model", "what other photos teach, against DBSCAN's word"), ("person", "verdicts.csv")):

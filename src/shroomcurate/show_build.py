@@ -58,7 +58,8 @@ def _came_of(step: Step, result: Any) -> str:
         "load-csvs": _loaded,
         "load-api": lambda found: _loaded(found.load),
         "query": lambda found: (
-            f"{many(len(found.classes), 'class', 'classes')}, {found.wanted:,} photos, {found.reserve:,} in reserve"
+            f"{many(len(found.classes), 'class', 'classes')}, {many(found.wanted, 'photo', 'photos')}, "
+            f"{found.reserve:,} in reserve"
         ),
         "download": _downloaded,
         "clean": _cleaned,
@@ -73,12 +74,12 @@ def _exported(summary: Any) -> str:
     from shroomcurate.export import LEFT_OUT
 
     left = "; ".join(f"{count:,} left out, {LEFT_OUT[why]}" for why, count in summary.left_out.items())
-    where = f"{summary.photos:,} photos in {summary.folder} ({Bytes(summary.bytes)})"
+    where = f"{many(summary.photos, 'photo', 'photos')} in {summary.folder} ({Bytes(summary.bytes)})"
     return f"{where}{f'; {left}' if left else ''}. Pass ATTRIBUTION and NOTICE on with them"
 
 
 def _loaded(report: Any) -> str:
-    photos = f"{report.tables['photos'].kept:,} photos in the catalogue"
+    photos = f"{many(report.tables['photos'].kept, 'photo', 'photos')} in the catalogue"
     return f"{photos}, as before" if report.already_loaded else photos
 
 
@@ -130,7 +131,7 @@ def build(terminal: Terminal, summary: BuildSummary) -> None:
     full = len(summary.classes) - short
     terminal.say(
         f"\n{summary.kept:,} clean photos; {full:,} of {many(len(summary.classes), 'class has', 'classes have')} all "
-        f"{summary.per_class:,}. {summary.turns:,} rounds of cleaning."
+        f"{summary.per_class:,}. {many(summary.turns, 'round', 'rounds')} of cleaning."
     )
     if any(step.stage == "train-baseline" and step.why for step in summary.steps):
         terminal.say(f"[bold]{SAFETY_NOTICE}[/]")
@@ -145,7 +146,8 @@ def locked(terminal: Terminal, summary: LockedSummary) -> None:
             title, ("photo", "because" if photos is summary.lost else "sha256"), shortened([*photos.items()])
         )
     terminal.say(
-        f"\n{summary.same:,} of {summary.photos:,} photos are here, byte for byte as {escape(summary.lock)} says."
+        f"\n{summary.same:,} of {many(summary.photos, 'photo', 'photos')} are here, "
+        f"byte for byte as {escape(summary.lock)} says."
     )
     if not summary.met:
         lacking = many(summary.photos - summary.same, "is", "are")

@@ -17,6 +17,14 @@ from shroomcurate.terminal import Terminal
 if TYPE_CHECKING:
     from shroomcurate.export import ExportOptions, ExportSummary
     from shroomcurate.export.verify import Verification
+    from shroomcurate.split import SplitOptions
+
+
+def splitting(terminal: Terminal, state: str, options: SplitOptions) -> None:
+    """Say that a split is made first, since there is none or it is out of date."""
+    shares = "/".join(f"{100 * share:.4g}" for share in (options.train, options.val, options.test))
+    was = "There is no split yet" if state == "missing" else "The split is out of date"
+    terminal.say(f"{was}: it is made {'again, ' if state == 'stale' else ''}{shares}, without leaks …")
 
 
 def export(terminal: Terminal, summary: ExportSummary, options: ExportOptions, split_made: str | None) -> None:
@@ -39,7 +47,7 @@ def export(terminal: Terminal, summary: ExportSummary, options: ExportOptions, s
         terminal.warn(f"Classes of which no photo is in it: {len(summary.lacking):,}: {names}")
     splits = ", ".join(f"{count:,} {name}" for name, count in summary.splits.items()) or "no split"
     terminal.say(
-        f"\n{summary.photos:,} photos of {many(summary.classes, 'class', 'classes')} ({splits}), "
+        f"\n{many(summary.photos, 'photo', 'photos')} of {many(summary.classes, 'class', 'classes')} ({splits}), "
         f"{many(summary.files, 'file', 'files')}, {Bytes(summary.bytes)}, in [bold]{escape(summary.folder)}[/]",
         whole=True,
     )

@@ -23,6 +23,7 @@ from shroomcurate.build.turns import first_turn, take_turns
 from shroomcurate.dataset import Dataset
 from shroomcurate.errors import StageMissing
 from shroomcurate.progress import Progress, silent
+from shroomcurate.select import asked
 from shroomcurate.status.look import Look
 from shroomcurate.summary import Summary
 
@@ -88,6 +89,7 @@ def build(recipe: Recipe, progress: Progress = silent, tell: Tell = untold) -> B
     {}
     """
     started = time.monotonic()
+    asked(recipe.query)  # a file that it names may not be there: not to be found out after a load of hours
     dataset = Dataset(recipe.dataset)
     steps: list[Step] = []
 
@@ -128,6 +130,7 @@ def plan(recipe: Recipe) -> list[Step]:
 
     A stage behind one that runs is said to run, too; should its input come out as it is, it will be left alone.
     """
+    asked(recipe.query)
     dataset = Dataset(recipe.dataset)
     steps = []
     with Look(dataset, silent) as look:

@@ -86,15 +86,15 @@ def read_recipe(file: Path, text: str | None = None, otherwise: Mapping[str, Any
     written = read_written(file, text)
     recipe = Recipe(lock=file.with_suffix(".lock"), dataset=file.parent / "dataset")
     recipe = replace(recipe, **{**(otherwise or {}), **written.common})
-    made: dict[str, Any] = {}
-    for name, table in written.tables.items():
-        with written.explained(table):
-            made |= _MAKE[name]({"source": [str(file.parent / DUMP)]} | dict(table.values))
     if "load-csvs" in written.tables and "load-api" in written.tables:
         raise BadOption(
             f"{written.place(written.tables['load-api'])}: [load-api] beside [load-csvs].",
             "A catalogue is filled by one of them: delete the other table.",
         )
+    made: dict[str, Any] = {}
+    for name, table in written.tables.items():
+        with written.explained(table):
+            made |= _MAKE[name]({"source": [str(file.parent / DUMP)]} | dict(table.values))
     return replace(recipe, **made)
 
 

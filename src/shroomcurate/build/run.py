@@ -59,13 +59,15 @@ def _clean(dataset: Dataset, recipe: Recipe, progress: Progress) -> Any:
 
 
 def _train(dataset: Dataset, recipe: Recipe, progress: Progress) -> Any:
+    from shroomcurate.runs import former_split_back
     from shroomcurate.split import split
     from shroomcurate.training import check_ready, train_baseline
 
     for options in recipe.train:
         check_ready(dataset, options)
-    split(dataset, recipe.split, progress)
-    return [train_baseline(dataset, options, progress) for options in recipe.train]
+    with former_split_back(dataset):
+        split(dataset, recipe.split, progress)
+        return [train_baseline(dataset, options, progress) for options in recipe.train]
 
 
 def _report(dataset: Dataset, recipe: Recipe, progress: Progress) -> Any:
@@ -75,12 +77,11 @@ def _report(dataset: Dataset, recipe: Recipe, progress: Progress) -> Any:
 
 
 def _export(dataset: Dataset, recipe: Recipe, progress: Progress) -> Any:
-    from shroomcurate.export import ExportOptions, export, split_state
-    from shroomcurate.split import split
+    from shroomcurate.export import ExportOptions, export, split_if_due
 
     options = recipe.export or ExportOptions()
-    if options.split and split_state(dataset) != "current":
-        split(dataset, recipe.split, progress)
+    if options.split:
+        split_if_due(dataset, recipe.split, progress)
     return export(dataset, recipe.out, options, progress)
 
 

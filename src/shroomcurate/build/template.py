@@ -28,6 +28,12 @@ _HEAD = """\
 # What `shroomcurate build` makes. Paths are relative to this file.
 # A line that begins with # and a name is an option with its default: take the # away and write what you like.
 # An empty text, "", is the same as no line.
+# A whole file can be as short as this:
+#
+#   [load-csvs]
+#   [query]
+#   species = 20
+#   per-class = 100
 """
 
 

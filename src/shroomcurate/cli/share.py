@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +12,9 @@ from shroomcurate import show_export
 from shroomcurate.cli.root import DATASET, app
 from shroomcurate.dataset import Dataset
 from shroomcurate.errors import UNSOUND
-from shroomcurate.export import FORMATS, LINKS, ExportOptions, split_state
+from shroomcurate.export import FORMATS, LINKS, ExportOptions, split_if_due
 from shroomcurate.licences import LICENSE_PROFILES, LICENSES
 from shroomcurate.options import AsJson, DatasetFolder, Images, Quiet, one_of, several_of
-from shroomcurate.progress import Progress
 from shroomcurate.terminal import Terminal, reported
 
 
@@ -67,25 +67,10 @@ def export(
         options = ExportOptions(format, link, licenses, not no_split, name, shard_mb, force)
         place = Dataset(dataset, images)
         with terminal.progress() as progress:
-            made = _split(terminal, place, progress) if options.split else None
+            tell = partial(show_export.splitting, terminal)
+            made = split_if_due(place, progress=progress, tell=tell) if options.split else None
             summary = export(place, out, options, progress)
         show_export.export(terminal, summary, options, made)
-
-
-def _split(terminal: Terminal, place: Dataset, progress: Progress) -> str | None:
-    """Make the split where there is none, or make it again, as before, where it is out of date; say which."""
-    from shroomcurate.split import options_before, split
-
-    place.require_photos()
-    state = split_state(place)
-    if state == "current":
-        return None
-    options = options_before(place)
-    shared = "/".join(f"{100 * share:.4g}" for share in (options.train, options.val, options.test))
-    was = "There is no split yet" if state == "missing" else "The split is out of date"
-    terminal.say(f"{was}: it is made {'again, ' if state == 'stale' else ''}{shared}, without leaks …")
-    split(place, options, progress)
-    return state
 
 
 @app.command()
