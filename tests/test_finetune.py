@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -46,9 +45,19 @@ QUICK = TrainOptions(
 )
 
 
+HEAD_ALONE = replace(QUICK, block_epochs=0, deep_epochs=0)
+
+
 @pytest.fixture(autouse=True)
-def few_photos_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_files_for_phones(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing them takes as long as the rest; the tests that look at them ask for :func:`files_for_phones`."""
     monkeypatch.setattr(results, "SPEED", SpeedOptions(runs=5, warm_up=1))
+    if "files_for_phones" not in request.fixturenames:
+        monkeypatch.setattr(results, "export", lambda *_, threshold, **__: [{"figures": {"threshold": threshold}}])
+
+
+@pytest.fixture
+def files_for_phones() -> None: ...
 
 
 @pytest.fixture
@@ -57,7 +66,7 @@ def dataset(photographed: Callable[..., Dataset]) -> Dataset:
 
 
 def test_a_finetune_run_repeats_itself_keeps_its_normalisation_and_compares_raw_with_cleaned(
-    dataset: Dataset, tiny_network: Path
+    dataset: Dataset, tiny_network: Path, files_for_phones: None
 ) -> None:
     spoilt = dataset.images / "A" / "1001.jpg"
     spoilt.write_bytes(spoilt.read_bytes()[:2000])
@@ -109,20 +118,17 @@ def add_and_die(self, rows, **more):
     if len(self.rows) == after:
         os.kill(os.getpid(), signal.SIGKILL)
 epochs.Record.add = add_and_die
-train_baseline(Dataset(Path(sys.argv[1])), replace(QUICK, weights=Path(sys.argv[2])))
+train_baseline(Dataset(Path(sys.argv[1])), replace(QUICK, deep_epochs=0, weights=Path(sys.argv[2])))
 """
 
 
-def test_a_training_killed_again_and_again_goes_on_and_ends_with_the_same_bytes(
-    dataset: Dataset, tiny_network: Path
-) -> None:
-    options = replace(QUICK, weights=tiny_network)
+def test_a_training_that_is_killed_goes_on_and_ends_with_the_same_bytes(dataset: Dataset, tiny_network: Path) -> None:
+    options = replace(QUICK, deep_epochs=0, weights=tiny_network)
     partial = dataset.path("runs") / (planned_run(dataset, options) + ".partial")
-    for after in (3, 4):  # amid a stage, and at its end
-        words = [str(dataset.root), str(tiny_network), str(after)]
-        killed = subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True, check=False)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-        assert len(Record(partial).rows) == after
+    words = [str(dataset.root), str(tiny_network), "3"]  # amid the second stage
+    killed = subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert len(Record(partial).rows) == 3
     told: list[str] = []
     run = dataset.path(train_baseline(dataset, options, lambda _done, _total, label: told.append(label)).run)
     assert "decode photos" not in told
@@ -137,7 +143,7 @@ def test_a_training_killed_again_and_again_goes_on_and_ends_with_the_same_bytes(
 def test_a_training_that_is_stopped_keeps_its_epochs_and_one_without_an_epoch_leaves_nothing(
     dataset: Dataset, tiny_network: Path
 ) -> None:
-    options = replace(QUICK, weights=tiny_network)
+    options = replace(QUICK, block_epochs=1, deep_epochs=0, weights=tiny_network)
     partial = dataset.path("runs") / (planned_run(dataset, options) + ".partial")
 
     def stop(at: str) -> Callable[[int, int, str], None]:
@@ -159,7 +165,7 @@ def test_a_training_that_is_stopped_keeps_its_epochs_and_one_without_an_epoch_le
 
 
 def test_a_search_keeps_the_settings_with_the_least_validation_loss(dataset: Dataset, tiny_network: Path) -> None:
-    summary = train_baseline(dataset, replace(QUICK, search=2, deep_epochs=0, weights=tiny_network))
+    summary = train_baseline(dataset, replace(HEAD_ALONE, search=2, weights=tiny_network))
     assert summary.search is not None
     losses = [trial["val_loss"] for trial in summary.search]
     assert [trial["chosen"] for trial in summary.search] == [loss == min(losses) for loss in losses]
@@ -172,7 +178,7 @@ def test_a_search_keeps_the_settings_with_the_least_validation_loss(dataset: Dat
 def test_a_search_that_is_stopped_goes_on_with_the_trainings_that_are_done(
     dataset: Dataset, tiny_network: Path
 ) -> None:
-    options = replace(QUICK, search=2, block_epochs=1, deep_epochs=0, weights=tiny_network)
+    options = replace(HEAD_ALONE, search=2, weights=tiny_network)
     partial = dataset.path("runs") / (planned_run(dataset, options) + ".partial")
     begun = 0
 
@@ -184,7 +190,7 @@ def test_a_search_that_is_stopped_goes_on_with_the_trainings_that_are_done(
 
     with pytest.raises(KeyboardInterrupt):
         train_baseline(dataset, options, stop_in_the_second)
-    assert len(Record(partial / "trials" / "search-0").rows) == 3
+    assert len(Record(partial / "trials" / "search-0").rows) == 2
     told: list[tuple[int, str]] = []
     train_baseline(dataset, options, lambda done, _total, label: told.append((done, label)))
     assert "decode photos" not in {label for _, label in told}
@@ -196,9 +202,9 @@ def test_a_training_that_diverges_is_told_and_costs_a_search_only_itself(
 ) -> None:
     from shroomcurate.training import search
 
-    wild = {"head_learning_rate": 1e38, "block_learning_rate": 1e38}
+    wild = {"head_learning_rate": 1e38}
     monkeypatch.setattr(search, "draw", lambda options, _count: [replace(options, **wild), options])
-    options = replace(QUICK, search=2, block_epochs=1, deep_epochs=0, weights=tiny_network)
+    options = replace(HEAD_ALONE, search=2, weights=tiny_network)
     trials = train_baseline(dataset, options).search
     assert trials is not None
     assert [trial["chosen"] for trial in trials] == [False, True]
@@ -217,25 +223,13 @@ def test_the_least_loss_is_that_of_an_epoch_whose_loss_is_a_number(tmp_path: Pat
     assert record.best == record.weights_of(2)
 
 
-def test_the_epochs_of_the_head_are_tracked_too(
-    dataset: Dataset, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from shroomcurate import training
-
-    rows: list[Any] = []
-    monkeypatch.setattr(training, "_trackers", lambda *_: [rows.append])
-    train_baseline(dataset, replace(QUICK, block_epochs=1, deep_epochs=0, weights=tiny_network))
-    assert [(row["stage"], row["epoch"]) for row in rows[:-1]] == [(1, 1), (1, 2), (2, 1)]
-    assert rows[-1] is None
-
-
 def test_a_tracked_run_is_the_same_run_and_its_steps_go_on_after_a_stop(
     dataset: Dataset, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps: list[int] = []
-    opened = SimpleNamespace(log=lambda _row, step: steps.append(step), finish=lambda: None)
+    steps: list[tuple[int, int]] = []
+    opened = SimpleNamespace(log=lambda row, step: steps.append((row["stage"], step)), finish=lambda: None)
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **_: opened))
-    options = replace(QUICK, track=("wandb",), weights=tiny_network)
+    options = replace(QUICK, block_epochs=1, track=("wandb",), weights=tiny_network)
     assert planned_run(dataset, options) == planned_run(dataset, replace(options, track=()))
 
     def stop(_done: int, _total: int, label: str) -> None:
@@ -244,9 +238,9 @@ def test_a_tracked_run_is_the_same_run_and_its_steps_go_on_after_a_stop(
 
     with pytest.raises(KeyboardInterrupt):
         train_baseline(dataset, options, stop)
-    assert steps == [1, 2, 3, 4]
+    assert steps == [(1, 1), (1, 2), (2, 3)]
     train_baseline(dataset, options)
-    assert steps == [1, 2, 3, 4, 5]
+    assert steps == [(1, 1), (1, 2), (2, 3), (3, 4)]
 
 
 def test_two_folds_are_too_few_for_a_network_that_must_know_when_to_stop(dataset: Dataset, tiny_network: Path) -> None:
@@ -265,7 +259,8 @@ def test_two_folds_are_too_few_for_a_network_that_must_know_when_to_stop(dataset
 def test_cross_validation_by_the_network_asks_about_every_clean_photo_once(
     dataset: Dataset, tiny_network: Path
 ) -> None:
-    options = replace(QUICK, cross_validate="same", block_epochs=0, deep_epochs=0, weights=tiny_network)
+    split(dataset, SplitOptions(folds=3))
+    options = replace(HEAD_ALONE, cross_validate="same", weights=tiny_network)
     found = train_baseline(dataset, options).cross_validation
     assert found is not None
     assert found["model"] == "finetune"
@@ -273,9 +268,9 @@ def test_cross_validation_by_the_network_asks_about_every_clean_photo_once(
 
 
 def test_from_scratch_a_small_network_learns_with_its_normalisation(photographed: Callable[..., Dataset]) -> None:
-    dataset = photographed(["A", "B"], wanted=12)
+    dataset = photographed(["A", "B"], wanted=6)
     split(dataset)
-    summary = train_baseline(dataset, replace(QUICK, mode="scratch", scratch_epochs=2))
+    summary = train_baseline(dataset, replace(QUICK, mode="scratch", scratch_epochs=1))
     model = load_keras().models.load_model(dataset.path(summary.run) / "model.keras")
     assert model.input_shape == (None, 150, 150, 3)
     norms = [layer for layer in model.get_layer("scratch").layers if hasattr(layer, "moving_mean")]
@@ -304,7 +299,7 @@ def test_the_time_is_estimated_and_a_long_one_is_called_long(
 def test_imagenets_features_tell_red_from_yellow(photographed: Callable[..., Dataset], shared: Path) -> None:
     dataset = photographed(["A", "B"], wanted=12)
     split(dataset)
-    options = replace(QUICK, head_epochs=12, block_epochs=1, deep_epochs=0, weights=shared / "weights")
+    options = replace(HEAD_ALONE, head_epochs=12, weights=shared / "weights")
     assert train_baseline(dataset, options).top1 == 1
 
 
@@ -370,11 +365,6 @@ def test_every_epoch_shows_every_photo_and_oversampling_makes_classes_equal(
     sums = np.bincount(truth, weight[truth], minlength=5)
     assert sums[sums > 0] == pytest.approx(sums.max())
     assert weight[truth].mean() == pytest.approx(1)
-
-
-def test_oversampling_is_trained_with(dataset: Dataset, tiny_network: Path) -> None:
-    options = replace(QUICK, balance="oversample", block_epochs=1, deep_epochs=0, weights=tiny_network)
-    assert train_baseline(dataset, options).run == f"runs/{planned_run(dataset, options)}"
 
 
 def test_searches_begin_with_the_options_and_repeat_themselves() -> None:
@@ -496,17 +486,21 @@ def test_only_the_layers_that_a_stage_names_learn(tiny_network: Path) -> None:
     assert all(layer.trainable for layer in network.features.layers)
 
 
-def test_files_are_scored_without_all_test_photos_in_memory(
-    dataset: Dataset, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_oversampled_run_says_what_it_was_made_on_and_scores_its_files_without_all_test_photos_in_memory(
+    dataset: Dataset, tiny_network: Path, files_for_phones: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scored: list[int] = []
     run = phone._run
     monkeypatch.setattr(phone, "_run", lambda file, part: scored.append(len(part)) or run(file, part))
     monkeypatch.setattr(results, "_AT_ONCE", 1)
-    summary = train_baseline(dataset, replace(QUICK, block_epochs=0, deep_epochs=0, weights=tiny_network))
+    summary = train_baseline(dataset, replace(HEAD_ALONE, balance="oversample", weights=tiny_network))
     assert scored == [1] * summary.photos["test"]
     assert summary.phone is not None
     assert summary.phone[0]["figures"]["top1"] == pytest.approx(summary.top1)
+    facts = json.loads((dataset.path(summary.run) / "environment.json").read_text())
+    assert facts["processors"] == os.cpu_count()
+    assert facts["versions"]["tensorflow"]
+    assert facts["gpus"] == []
 
 
 def test_who_has_no_weights_is_told_of_the_modes_that_need_none(dataset: Dataset, tmp_path: Path) -> None:
@@ -514,11 +508,3 @@ def test_who_has_no_weights_is_told_of_the_modes_that_need_none(dataset: Dataset
         train_baseline(dataset, replace(QUICK, weights=tmp_path / "none.h5"))
     assert "--mode probe" in error.value.hint
     assert "--embedder" not in error.value.hint
-
-
-def test_what_a_run_was_made_on_is_written(dataset: Dataset, tiny_network: Path) -> None:
-    run = dataset.path(train_baseline(dataset, replace(QUICK, block_epochs=0, deep_epochs=0, weights=tiny_network)).run)
-    facts = json.loads((run / "environment.json").read_text())
-    assert facts["processors"] == os.cpu_count()
-    assert facts["versions"]["tensorflow"]
-    assert facts["gpus"] == []

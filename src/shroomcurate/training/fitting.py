@@ -131,8 +131,10 @@ def compiled(model: keras.Model, learning_rate: float) -> keras.Model:
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
+        metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
     )
+    # A step that makes a variable while it is traced, as "accuracy" and Adam do, is traced again.
+    model.optimizer.build(model.trainable_variables)
     return model
 
 
@@ -223,7 +225,6 @@ def _fit_blocks(course: Course, stage: Stage, number: int) -> None:
     learner = compiled(course.network.learner, stage.learning_rate)
     done = len(record.rows_of(number))
     if record.last:
-        learner.optimizer.build(learner.trainable_variables)
         load_optimizer(learner.optimizer, record.last)
         load_state(course.network.classifier, record.last)
     with tf.device("CPU"):  # where the photos are gathered
