@@ -67,27 +67,27 @@ def photos(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     return np.stack([np.asarray(Image.fromarray(each).resize((224, 224))) for each in coarse])
 
 
-# EfficientNetV2-S is made of the same layers as the first two, and takes five times as long to convert.
-@pytest.mark.parametrize("name", [SMALL, "mobilenet_v3_large", "convnext_tiny"])
+# The others are made of the same layers as the first.
+@pytest.mark.parametrize("name", [SMALL, "convnext_tiny"])
 def test_litert_and_keras_in_batches_give_the_same_vectors(name: str, tmp_path: Path, small_weights: Path) -> None:
     weights = small_weights if name == SMALL else random_weights(name, tmp_path / "own.weights.h5")
-    pixels = photos(7)
+    pixels = photos(3)
     model = build_backbone(name, weights)
     expected = model(pixels.astype(np.float32), training=False).numpy()
-    assert expected.shape == (7, BACKBONES[name].features)
+    assert expected.shape == (3, BACKBONES[name].features)
     assert expected.std(axis=0).mean() > 0.02  # photos differ by far more than the tolerance
-    batched = embed_in_batches(model, pixels, batch=4)
+    batched = embed_in_batches(model, pixels, batch=2)
     assert np.abs(batched - expected).max() < 1e-3
     files = saved(tmp_path, pixels)
     seen = np.stack([network_input(read_photo(file)) for _, file in files])
-    with open_engine(name, weights, None, photos=7) as opened:
+    with open_engine(name, weights, None, photos=3) as opened:
         assert (opened.together is None) == (opened.model is not None) == name.startswith("mobilenet")
         looked = looker(name, opened.model)(files)
         vectors = opened.together(looked.values) if opened.together else looked.values
         assert opened.together is None or (looked.values == seen).all()
         again = looker(name, opened.model)(files[:1]).values
         assert (again[0] == looked.values[0]).all()
-    assert np.abs(embed_in_batches(model, seen, batch=4) - vectors).max() < 1e-3
+    assert np.abs(embed_in_batches(model, seen, batch=2) - vectors).max() < 1e-3
 
 
 def saved(folder: Path, pixels: Iterable[NDArray[np.uint8]]) -> list[tuple[str, Path]]:

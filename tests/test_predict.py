@@ -20,17 +20,21 @@ from shroomcurate.safety import SAFETY_NOTICE
 from shroomcurate.split import split
 from shroomcurate.training import phone, train_baseline
 from shroomcurate.training.comparison import compare_runs, list_runs
-from tests.test_finetune import QUICK, few_photos_are_timed
+from tests.test_finetune import HEAD_ALONE, files_for_phones, no_files_for_phones
 from tests.training import tiny_network
 
-__all__ = ["few_photos_are_timed", "tiny_network"]  # the fixtures
+__all__ = ["files_for_phones", "no_files_for_phones", "tiny_network"]  # the fixtures
 
 DEADLY, EDIBLE = "Amanita_phalloides", "Boletus_edulis"
 
 
 @pytest.fixture
 def trained(
-    photographed: Callable[..., Dataset], tiny_network: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    photographed: Callable[..., Dataset],
+    tiny_network: Path,
+    files_for_phones: None,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Dataset:
     """Two classes, red and yellow, one of them deadly; and two runs, trained once for all tests here."""
     once = tmp_path_factory.getbasetemp() / "trained"
@@ -38,7 +42,7 @@ def trained(
         dataset = photographed([DEADLY, EDIBLE], wanted=12)
         split(dataset)
         for epochs in (1, 2):
-            train_baseline(dataset, replace(QUICK, block_epochs=epochs, deep_epochs=0, weights=tiny_network))
+            train_baseline(dataset, replace(HEAD_ALONE, head_epochs=epochs, weights=tiny_network))
         shutil.copytree(dataset.root, once)
     return Dataset(shutil.copytree(once, tmp_path / "trained"))
 

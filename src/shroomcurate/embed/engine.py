@@ -18,6 +18,7 @@ from shroomcurate.architectures import INPUT_PIXELS
 from shroomcurate.backbone import build_backbone, build_head, load_keras, silent_stderr
 from shroomcurate.dataset import file_hash, write_bytes
 from shroomcurate.home import home
+from shroomcurate.litert import converted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -156,13 +157,9 @@ def _converted(stem: str, build: Callable[[], Any]) -> Path:
     """Return a model's LiteRT file in the user's data folder (``SHROOMCURATE_HOME``), named after its weights."""
     target = home() / "models" / f"{stem}.tflite"
     if not target.exists():
-        load_keras()
-        with silent_stderr():
-            import tensorflow as tf
-
-            converted = tf.lite.TFLiteConverter.from_keras_model(build()).convert()
+        model = build()
         own = target.with_name(f"{target.name}.{os.getpid()}")  # two processes may convert at the same time
-        write_bytes(own, converted)
+        write_bytes(own, converted(lambda photo: model(photo, training=False), model.input_shape))
         own.replace(target)
     return target
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from shroomcurate.backbone import load_keras, silent_stderr
+from shroomcurate.backbone import load_keras
+from shroomcurate.litert import converted
 
 if TYPE_CHECKING:
     import keras
@@ -104,13 +105,10 @@ def to_litert(network: keras.Model, *, uint8: bool = True, half: bool = False) -
         Whether weights are stored as float16; they are computed with as float32 on processors.
     """
     keras = load_keras()
-    photo = keras.Input(batch_shape=(1, *network.input_shape[1:]), dtype="uint8" if uint8 else "float32", name="photo")
-    whole = keras.Model(photo, network(keras.ops.cast(photo, "float32") if uint8 else photo))
-    with silent_stderr():
-        import tensorflow as tf
-
-        converter = tf.lite.TFLiteConverter.from_keras_model(whole)
-        if half:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.target_spec.supported_types = [tf.float16]
-        return bytes(converter.convert())
+    shape = (1, *network.input_shape[1:])
+    return converted(
+        lambda photo: network(keras.ops.cast(photo, "float32"), training=False),
+        shape,
+        "uint8" if uint8 else "float32",
+        half=half,
+    )
