@@ -497,11 +497,10 @@ def test_what_was_not_loaded_is_said_with_the_command_that_loads_it(
 def test_an_excluded_photo_takes_its_observation_with_it(dump: Dump, select: Any, tmp_path: Path) -> None:
     dump.photo(700, 100)
     dump.photo(701, 100)
-    ids = tmp_path / "ids.txt"
-    ids.write_text(
-        "# earlier\n700\n\n101 # and this\n" + "".join(f"{number}\n" for number in range(10**6, 10**6 + 250_000))
-    )
-    summary, rows = select(dump, exclude=(ids,), per_class=100)
+    few, many = tmp_path / "few.txt", tmp_path / "many.txt"
+    few.write_text("# earlier\n700\n\n101 # and this\n")
+    many.write_text("".join(f"{number}\n" for number in range(10**6, 10**6 + 250_000)))
+    summary, rows = select(dump, exclude=(few, many), per_class=100)
     assert not {100, 101, 700, 701} & {row["photo_id"] for row in rows}
     assert (summary.left_out["excluded"], summary.left_out["of_an_excluded_observation"]) == (2, 2)
     assert summary.photos_in_catalogue == len(rows) + sum(summary.left_out.values())
@@ -510,7 +509,7 @@ def test_an_excluded_photo_takes_its_observation_with_it(dump: Dump, select: Any
         held = {row["photo_id"] for row in first}
         copied = tmp_path / "earlier"
         shutil.copytree(tmp_path / "dataset", copied, dirs_exist_ok=True)
-        _, second = select(None, per_class=100, exclude=(copied / earlier, ids))
+        _, second = select(None, per_class=100, exclude=(copied / earlier, few))
         assert not held & {row["photo_id"] for row in second}
         _, first = select(None, per_class=2, reserve=0, seed=2)
 
