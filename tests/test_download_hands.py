@@ -104,7 +104,7 @@ def test_a_batch_arrives_whole_or_not_at_all(part: int) -> None:
 
 
 def test_an_interrupt_does_not_wait_for_a_process_that_hangs(selected: Selected) -> None:
-    dataset = selected([A], wanted=200)
+    dataset = selected([A], wanted=80)
     with running(FaultServer(delay=0.02)) as server:
         process = subprocess.Popen(command(dataset, server), start_new_session=True)
         while len(server.requests) < 20:
@@ -124,7 +124,7 @@ def test_an_interrupt_does_not_wait_for_a_process_that_hangs(selected: Selected)
                     os.kill(each, signal.SIGCONT)
         time.sleep(0.5)
         download(dataset, DownloadOptions(server.url))
-    assert statuses(dataset) == ["ok"] * 200
+    assert statuses(dataset) == ["ok"] * 80
 
 
 def test_a_file_that_vanished_meanwhile_is_no_photo_and_no_failure(tmp_path: Path) -> None:
