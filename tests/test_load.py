@@ -465,8 +465,9 @@ def test_a_bundle_makes_the_catalogue_of_its_folder(
 
 
 def test_a_dump_on_a_server_makes_the_same_catalogue_though_the_line_breaks(
-    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows
+    dump: Dump, tmp_path: Path, database_url: str, rows_of: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("shroomcurate.catalogue.remote.pause_before", lambda *_: 0.01)
     from_folder = load(dump, tmp_path, database_url)
     with tarfile.open(tmp_path / "dump.tar.gz", "w:gz") as archive:
         for table in ("photos", "observations", "taxa", "observers"):

@@ -477,10 +477,10 @@ def test_a_command_that_somebody_will_copy_is_never_broken() -> None:
 def completed(line: str, **environment: str) -> list[str]:
     """What bash offers at the end of a line, by the protocol that the installed script speaks."""
     words = line.split(" ")
-    told = {**os.environ, "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), **environment}
-    program = "import sys; sys.argv = ['shroomcurate']\nfrom shroomcurate.cli import main\nmain()"
+    told = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), **environment}
     told["_SHROOMCURATE_COMPLETE"] = "complete_bash"
-    ran = subprocess.run([sys.executable, "-c", program], env=told, capture_output=True, text=True, check=False)
+    ran = CliRunner().invoke(app, env=told, prog_name="shroomcurate")
+    assert isinstance(ran.exception, SystemExit | None), line
     assert ran.stderr == ""
     return ran.stdout.split()
 
