@@ -106,7 +106,12 @@ def test_a_batch_arrives_whole_or_not_at_all(part: int) -> None:
 def test_an_interrupt_does_not_wait_for_a_process_that_hangs(selected: Selected) -> None:
     dataset = selected([A], wanted=80)
     with running(FaultServer(delay=0.02)) as server:
-        process = subprocess.Popen(command(dataset, server), start_new_session=True)
+        # The same command, but for how long it lets them finish what they have.
+        code = (
+            "from shroomcurate.cli import main; from shroomcurate.download import store; store._LAST_WAIT = 1; main()"
+        )
+        _, _, _, _, *words = command(dataset, server)
+        process = subprocess.Popen([sys.executable, "-P", "-c", code, *words], start_new_session=True)
         while len(server.requests) < 20:
             time.sleep(0.01)
         children = Path(f"/proc/{process.pid}/task").glob("*/children")
