@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
@@ -64,6 +65,7 @@ def shared() -> Path:
     return SHARED
 
 
+@functools.lru_cache(4096)  # many tests ask for the same few
 def jpeg(seed: int, hue: int = 0, size: tuple[int, int] = (160, 120), quality: int = 88) -> bytes:
     """A small, distinct, natural-ish photo: blurred coloured noise whose colour depends on `hue` (0..255)."""
     noise = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
@@ -105,33 +107,35 @@ def selection_rows(classes: Sequence[str], wanted: int, reserve: int = 0) -> lis
     return rows
 
 
+def select_into(root: Path, classes: Sequence[str], wanted: int, reserve: int = 0) -> Dataset:
+    """Make a dataset that `query` has just selected."""
+    dataset = Dataset(root)
+    table = make_table(SELECTION, selection_rows(classes, wanted, reserve))
+    write_table(dataset.path("selection.parquet"), table, Receipt("query", {"per_class": wanted}))
+    return dataset
+
+
+def photograph_into(root: Path, classes: Sequence[str], wanted: int, reserve: int = 0) -> Dataset:
+    """The same with the wanted photos in their class folders (no downloads.parquet)."""
+    dataset = select_into(root, classes, wanted, reserve)
+    for row in selection_rows(classes, wanted):
+        photo_id, name = int(str(row["photo_id"])), str(row["class"])
+        target = dataset.images / name / f"{photo_id}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(jpeg(photo_id, hue=60 * classes.index(name)))
+    return dataset
+
+
 @pytest.fixture
 def selected(tmp_path: Path) -> Callable[..., Dataset]:
     """Make a dataset that `query` has just selected: `selected(["Amanita_muscaria"], wanted=5, reserve=2)`."""
-
-    def make(classes: Sequence[str], wanted: int, reserve: int = 0) -> Dataset:
-        dataset = Dataset(tmp_path / "dataset")
-        table = make_table(SELECTION, selection_rows(classes, wanted, reserve))
-        write_table(dataset.path("selection.parquet"), table, Receipt("query", {"per_class": wanted}))
-        return dataset
-
-    return make
+    return functools.partial(select_into, tmp_path / "dataset")
 
 
 @pytest.fixture
-def photographed(selected: Callable[..., Dataset]) -> Callable[..., Dataset]:
+def photographed(tmp_path: Path) -> Callable[..., Dataset]:
     """The same with the wanted photos in their class folders (no downloads.parquet)."""
-
-    def make(classes: Sequence[str], wanted: int, reserve: int = 0) -> Dataset:
-        dataset = selected(classes, wanted, reserve)
-        for row in selection_rows(classes, wanted):
-            photo_id, name = int(str(row["photo_id"])), str(row["class"])
-            target = dataset.images / name / f"{photo_id}.jpg"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(jpeg(photo_id, hue=60 * classes.index(name)))
-        return dataset
-
-    return make
+    return functools.partial(photograph_into, tmp_path / "dataset")
 
 
 @pytest.fixture(scope="session")
@@ -144,7 +148,16 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield named
             return
         with connect(None, "tests") as engine:
+            _without_waiting_for_the_disk(engine)
             yield engine.url.render_as_string(hide_password=False).replace("+psycopg", "")
+
+
+def _without_waiting_for_the_disk(engine: sqlalchemy.Engine) -> None:
+    # What this server holds need not outlive the machine: its tables are gone with the tests in any case.
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.exec_driver_sql(f"ALTER SYSTEM SET {setting} = off")
+        connection.exec_driver_sql("SELECT pg_reload_conf()")
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def fitted_without(inputs: Floats, said: Floats, weights: Floats, left_out: int)
     return float(model.predict(inputs[left_out : left_out + 1])[0])
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(st.integers(0, 10_000))
 def test_a_value_is_that_of_a_model_fitted_without_the_photo(seed: int) -> None:
     case = mixed(seed)

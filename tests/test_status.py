@@ -8,6 +8,7 @@ import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,11 +48,9 @@ from shroomcurate.status.again import TOLD, options_of
 from shroomcurate.status.look import Look
 from shroomcurate.training import TrainOptions
 from shroomcurate.verdicts import Verdict, append_verdicts
-from tests.conftest import jpeg
+from tests.conftest import jpeg, photograph_into
 from tests.dumps import MUSCARIA, Dump
-from tests.test_report import CLASSES, add_clean, add_downloads, add_run, metrics_of, whole
-
-__all__ = ["whole"]  # the fixture
+from tests.reported import CLASSES, add_clean, add_downloads, add_run, make_whole, metrics_of
 
 REMOVED = "of the removed: 2 drawing, 1 outlier"
 ORDER = ["query", "download", "clean", "train-baseline", "report"]
@@ -74,10 +73,17 @@ def rewrite(dataset: Dataset, name: str, schema: tuple[Column, ...], change: dic
     write_table(dataset.path(name), make_table(schema, rows), Receipt("test", {}))
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A dataset on which every stage has run, made once."""
+    dataset = make_whole(partial(photograph_into, tmp_path_factory.mktemp("made") / "dataset"))
+    report(dataset)
+    return dataset
+
+
 @pytest.fixture
-def finished(whole: Dataset) -> Dataset:
-    report(whole)
-    return whole
+def finished(made: Dataset, tmp_path: Path) -> Dataset:
+    return Dataset(shutil.copytree(made.root, tmp_path / "dataset"))
 
 
 @pytest.fixture(autouse=True)
@@ -351,18 +357,16 @@ def test_a_training_that_was_killed_is_unfinished(finished: Dataset) -> None:
         ("report.html", 4),
     ],
 )
-@pytest.mark.parametrize("content", [b"", b"PAR1 not", b"\xff\xfe\x00"])
-def test_a_damaged_file_is_named_and_nothing_is_raised(
-    finished: Dataset, name: str, number: int, content: bytes
-) -> None:
-    if (name, content) == ("verdicts.csv", b""):
-        pytest.skip("a list of no verdicts")
-    finished.path(name).write_bytes(content)
-    found = status(finished)
-    assert states(found)[number] == "damaged"
-    assert finished.path(name).name in found.stages[number].details[0]
-    assert states(found)[:number] == ["current"] * number
-    assert found.next_command == f"shroomcurate {ORDER[number]} --dataset {finished.root}"
+def test_a_damaged_file_is_named_and_nothing_is_raised(finished: Dataset, name: str, number: int) -> None:
+    for content in (b"", b"PAR1 not", b"\xff\xfe\x00"):
+        if (name, content) == ("verdicts.csv", b""):
+            continue  # a list of no verdicts
+        finished.path(name).write_bytes(content)
+        found = status(finished)
+        assert states(found)[number] == "damaged", content
+        assert finished.path(name).name in found.stages[number].details[0]
+        assert states(found)[:number] == ["current"] * number
+        assert found.next_command == f"shroomcurate {ORDER[number]} --dataset {finished.root}"
 
 
 def test_a_damaged_file_is_to_be_mended_before_the_next_command(finished: Dataset) -> None:
