@@ -13,7 +13,9 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -132,10 +134,8 @@ def _attend(out: int, err: int, told: int, arguments: list[str], environment: di
     os.close(2)
     os.write(told, f"{number}\n".encode())
     _, status = os.waitpid(number, 0)
-    try:
+    with suppress(OSError):  # nobody listens any more
         os.write(told, str(os.waitstatus_to_exitcode(status)).encode())
-    except OSError:
-        pass  # nobody listens any more
     os._exit(0)
 
 
@@ -145,18 +145,18 @@ def _run(arguments: list[str], environment: dict[str, str]) -> None:
 
     os.environ.clear()
     os.environ.update(environment)
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", encoding="utf-8"), os.fdopen(2, "w", 1, encoding="utf-8")
     sys.argv = ["shroomcurate", *arguments]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     code: object = 1
     try:
         main()
-        code = 0
     except SystemExit as ending:
         code = ending.code
-    except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+    except (Exception, KeyboardInterrupt):  # noqa: BLE001
+        traceback.print_exc()
+    else:
+        code = 0
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code if isinstance(code, int) else int(code is not None))

@@ -112,8 +112,8 @@ def test_the_marks_are_there_after_a_reload_and_so_are_view_and_photo(
     open_view(page, server.url, "removed", **{"class": "Boletus_edulis"})
     press(page, "k", "2", "k")
     all_saved(page)
-    expect(page).to_have_url(re.compile("photo="))
     before, there = saved(page), focused(page)
+    expect(page).to_have_url(re.compile(f"photo={there}$"))  # it says so a moment later
     page.reload()
     page.wait_for_selector("#list .cell.focused")
     assert saved(page) == before == on_disk(fungi)

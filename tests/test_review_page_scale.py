@@ -33,9 +33,9 @@ def wall(page: Page, server: Reviewed) -> Page:
     return page
 
 
-@pytest.mark.parametrize("window", [(1280, 800), (390, 844)], ids=["wide", "narrow"])
-def test_no_frame_of_scrolling_lacks_rows_and_the_page_stays_small(wall: Page, window: tuple[int, int]) -> None:
-    wall.set_viewport_size({"width": window[0], "height": window[1]})
+@pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["wide", "narrow"])
+def test_no_frame_of_scrolling_lacks_rows_and_the_page_stays_small(wall: Page, size: tuple[int, int]) -> None:
+    wall.set_viewport_size({"width": size[0], "height": size[1]})
     moves: dict[str, Callable[[], None]] = {
         "wheel": lambda: wheel(wall, 40),
         "scroll bar": lambda: jump(wall, 40),

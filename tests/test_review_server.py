@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from tests.conftest import jpeg
-from tests.review_pages import judged
 from tests.forked import Forked
+from tests.review_pages import judged
 from tests.review_server import NO_TLS, Reviewed, reviewed, start
 
 CLASSES = ("Amanita_muscaria", "Boletus_edulis")
