@@ -31,11 +31,11 @@ _MODULES += ("numpy", "pyarrow.parquet", "pyarrow.compute", "PIL.Image", "PIL.Im
 class Forked:
     """A process of the command line, used as one of :class:`subprocess.Popen`."""
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], packages: Path | None = None) -> None:
         out, written = os.pipe()
         err, complained = os.pipe()
         self._told, telling = socket.socketpair()
-        order = json.dumps([list(arguments), dict(environment)]).encode()
+        order = json.dumps([list(arguments), dict(environment), str(packages or "")]).encode()
         handles = [written, complained, telling.fileno()]
         socket.send_fds(_forker(), [len(order).to_bytes(4, "big")], handles)
         _forker().sendall(order)
@@ -118,7 +118,7 @@ def serve() -> None:
             os.close(each)
 
 
-def _attend(out: int, err: int, told: int, arguments: list[str], environment: dict[str, str]) -> None:
+def _attend(out: int, err: int, told: int, arguments: list[str], environment: dict[str, str], packages: str) -> None:
     """Fork once more, tell the number, wait for the end, and tell the exit code."""
     number = os.fork()
     if not number:
@@ -127,7 +127,7 @@ def _attend(out: int, err: int, told: int, arguments: list[str], environment: di
         os.dup2(err, 2)
         os.close(out)
         os.close(err)
-        _run(arguments, environment)
+        _run(arguments, environment, packages)
     os.close(out)
     os.close(err)
     os.close(1)
@@ -139,13 +139,14 @@ def _attend(out: int, err: int, told: int, arguments: list[str], environment: di
     os._exit(0)
 
 
-def _run(arguments: list[str], environment: dict[str, str]) -> None:
+def _run(arguments: list[str], environment: dict[str, str], packages: str) -> None:
     """Be the command line, as Python runs it."""
     from shroomcurate.cli import main
 
     os.environ.clear()
     os.environ.update(environment)
     sys.stdout, sys.stderr = os.fdopen(1, "w", encoding="utf-8"), os.fdopen(2, "w", 1, encoding="utf-8")
+    sys.path[:0] = [packages] if packages else []
     sys.argv = ["shroomcurate", *arguments]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     code: object = 1

@@ -132,20 +132,33 @@ def strict_json(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def start(folder: Path, *options: str, images: bool = False, environment: Mapping[str, str] | None = None) -> Forked:
-    """Start the command on a dataset, or on somebody else's tree, without waiting for anything."""
+def start(
+    folder: Path,
+    *options: str,
+    images: bool = False,
+    environment: Mapping[str, str] | None = None,
+    packages: Path | None = None,
+) -> Forked:
+    """Start the command on a dataset, or on somebody else's tree, without waiting for anything.
+
+    `packages` is a folder in which it finds further ones.
+    """
     place = ["--images" if images else "--dataset", str(folder)]
     arguments = ["review", "--no-browser", *([] if "--port" in options else ["--port", "0"]), *place, *options]
     own = {"PYTHONPATH": str(SOURCE), "SHROOMCURATE_HOME": str(folder.parent / "home")}
-    return Forked(arguments, {**os.environ, **own, **(environment or {})})
+    return Forked(arguments, {**os.environ, **own, **(environment or {})}, packages)
 
 
 @contextmanager
 def reviewed(
-    folder: Path, *options: str, images: bool = False, environment: Mapping[str, str] | None = None
+    folder: Path,
+    *options: str,
+    images: bool = False,
+    environment: Mapping[str, str] | None = None,
+    packages: Path | None = None,
 ) -> Iterator[Reviewed]:
     """Serve a dataset, or somebody else's tree, until the block ends."""
-    process = start(folder, *options, images=images, environment=environment)
+    process = start(folder, *options, images=images, environment=environment, packages=packages)
     server = None
     try:
         server = Reviewed(process)
