@@ -54,7 +54,7 @@ def test_a_screen_without_a_row_of_photos_is_blank(rows: tuple[int, ...], blank:
 def test_the_table_ends_with_the_ratio(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, few in {"CLASSES": 40, "DISTINCT": 4, "VERDICTS": 3, "THUMBNAILS": 20}.items():
         monkeypatch.setattr(f"benchmarks.review.{name}", few)
-    main(["400", "--runs", "1", "--turns", "2"])
+    main(["400", "--runs", "1", "--turns", "4"])
     printed = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"Every picture that is seen is there [\d.]+ times as soon .*", printed[-1])
     assert any(re.match(r"wheel: frames without rows, of those on the screen +0 of \d+", each) for each in printed)
