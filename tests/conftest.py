@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import os
@@ -11,6 +10,7 @@ import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from shroomcurate.dataset import Dataset, Receipt, make_table, write_table
 from shroomcurate.select import SCHEMA as SELECTION
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Page
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 # The first example of a test may pay for importing SciPy or Arrow; how long an example takes decides nothing here.
 settings.register_profile("shroomcurate", deadline=None)
@@ -65,7 +65,7 @@ def shared() -> Path:
     return SHARED
 
 
-@functools.lru_cache(4096)  # many tests ask for the same few
+@lru_cache(4096)  # many tests ask for the same few
 def jpeg(seed: int, hue: int = 0, size: tuple[int, int] = (160, 120), quality: int = 88) -> bytes:
     """A small, distinct, natural-ish photo: blurred coloured noise whose colour depends on `hue` (0..255)."""
     noise = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
@@ -107,7 +107,7 @@ def selection_rows(classes: Sequence[str], wanted: int, reserve: int = 0) -> lis
     return rows
 
 
-def select_into(root: Path, classes: Sequence[str], wanted: int, reserve: int = 0) -> Dataset:
+def make_selected(root: Path, classes: Sequence[str], wanted: int, reserve: int = 0) -> Dataset:
     """Make a dataset that `query` has just selected."""
     dataset = Dataset(root)
     table = make_table(SELECTION, selection_rows(classes, wanted, reserve))
@@ -115,9 +115,9 @@ def select_into(root: Path, classes: Sequence[str], wanted: int, reserve: int = 
     return dataset
 
 
-def photograph_into(root: Path, classes: Sequence[str], wanted: int, reserve: int = 0) -> Dataset:
-    """The same with the wanted photos in their class folders (no downloads.parquet)."""
-    dataset = select_into(root, classes, wanted, reserve)
+def make_photographed(root: Path, classes: Sequence[str], wanted: int, reserve: int = 0) -> Dataset:
+    """Make the same with the wanted photos in their class folders (no downloads.parquet)."""
+    dataset = make_selected(root, classes, wanted, reserve)
     for row in selection_rows(classes, wanted):
         photo_id, name = int(str(row["photo_id"])), str(row["class"])
         target = dataset.images / name / f"{photo_id}.jpg"
@@ -129,13 +129,13 @@ def photograph_into(root: Path, classes: Sequence[str], wanted: int, reserve: in
 @pytest.fixture
 def selected(tmp_path: Path) -> Callable[..., Dataset]:
     """Make a dataset that `query` has just selected: `selected(["Amanita_muscaria"], wanted=5, reserve=2)`."""
-    return functools.partial(select_into, tmp_path / "dataset")
+    return partial(make_selected, tmp_path / "dataset")
 
 
 @pytest.fixture
 def photographed(tmp_path: Path) -> Callable[..., Dataset]:
     """The same with the wanted photos in their class folders (no downloads.parquet)."""
-    return functools.partial(photograph_into, tmp_path / "dataset")
+    return partial(make_photographed, tmp_path / "dataset")
 
 
 @pytest.fixture(scope="session")
@@ -199,33 +199,62 @@ def browser() -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        # One process for all pages of a site, so that a page that comes after another need not start its own.
+        options = ["--no-sandbox", "--disable-gpu", "--renderer-process-limit=1"]
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         yield chromium
         chromium.close()
 
 
+@pytest.fixture(scope="module")
+def window(browser: Browser) -> Iterator[BrowserContext]:
+    """A wide window, in which a page stays for as long as tests open others."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.new_page()
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A new page in a wide window, see :func:`watched`."""
-    with watched(browser, viewport={"width": 1280, "height": 800}) as page:
+def page(window: BrowserContext) -> Iterator[Page]:
+    """A new page in a wide window, see :func:`watched_in`."""
+    with watched_in(window) as page:
         yield page
 
 
 @contextmanager
 def watched(browser: Browser, **options: Any) -> Iterator[Page]:
+    """Give a page in a window of its own, see :func:`watched_in`."""
+    context = browser.new_context(**options)
+    with watched_in(context) as page:
+        yield page
+    context.close()
+
+
+@contextmanager
+def watched_in(context: BrowserContext) -> Iterator[Page]:
     """Give a new page. Afterwards: no request left the machine, no script failed, none was refused by the page's rules.
 
     What does not load is for a test to judge: some of them end the server on purpose.
     """
-    context = browser.new_context(**options)
-    page = context.new_page()
+    before = set(context.pages)
     asked: list[str] = []
     failed: list[str] = []
-    context.on("request", lambda request: asked.append(request.url))
-    context.on("weberror", lambda error: failed.append(str(error.error)))
-    context.on("console", lambda message: failed.extend(_complaints(message)))
-    yield page
-    context.close()
+    listeners: dict[Any, Callable[[Any], None]] = {
+        "request": lambda request: asked.append(request.url),
+        "weberror": lambda error: failed.append(str(error.error)),
+        "console": lambda message: failed.extend(_complaints(message)),
+    }
+    page = context.new_page()
+    for event, listener in listeners.items():
+        context.on(event, listener)
+    try:
+        yield page
+    finally:
+        for each in set(context.pages) - before:
+            each.close()
+        for event, listener in listeners.items():
+            context.remove_listener(event, listener)
     here = ("http://127.0.0.1:", "http://localhost:", "file://", "data:", "blob:", "about:")
     assert not [url for url in asked if not url.startswith(here)]
     assert not failed

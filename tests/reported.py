@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from types import MappingProxyType
@@ -15,9 +16,16 @@ from shroomcurate.dataset import Dataset, Receipt, file_hash, make_table, write_
 from shroomcurate.download import SCHEMA as DOWNLOADS
 from shroomcurate.split import split
 from shroomcurate.training.results import SCHEMA as PREDICTIONS
+from tests.conftest import make_photographed
 
 CLASSES = ["Amanita_muscaria", "Boletus_edulis"]
 HOSTILE = "\"><script>alert('x')</script><img src=http://evil.example/a.png onerror=y>"
+
+
+def copied(made: Dataset, root: Path) -> Dataset:
+    """A copy of a dataset, for a test that may change it."""
+    shutil.copytree(made.root, root)
+    return Dataset(root)
 
 
 def add_downloads(dataset: Dataset) -> None:
@@ -116,9 +124,9 @@ def add_history(run: Path, rates: list[float]) -> None:
     (run / "history.csv").write_text("\n".join(lines) + "\n")
 
 
-def make_full(photographed: Callable[..., Dataset]) -> Dataset:
+def make_full(root: Path) -> Dataset:
     """Make a dataset whose page has everything: duplicates, one photo in two classes, curves, confused photos."""
-    dataset = photographed(CLASSES, wanted=12, reserve=3)
+    dataset = make_photographed(root, CLASSES, wanted=12, reserve=3)
     add_downloads(dataset)
     reasons = {"1001": "drawing", "1002": "duplicate", "1004": "duplicate", "2004": "duplicate", "2005": "blurred"}
     first, second = (f"images/{name}" for name in CLASSES)
@@ -134,9 +142,9 @@ def make_full(photographed: Callable[..., Dataset]) -> Dataset:
     return dataset
 
 
-def make_whole(photographed: Callable[..., Dataset]) -> Dataset:
+def make_whole(root: Path) -> Dataset:
     """Make a dataset on which every stage has run."""
-    dataset = photographed(CLASSES, wanted=12, reserve=3)
+    dataset = make_photographed(root, CLASSES, wanted=12, reserve=3)
     dataset.path("selection.csv").write_text("photo_id\n")
     add_downloads(dataset)
     add_clean(dataset, {"1001": "drawing", "1002": "outlier", "2003": "drawing"})

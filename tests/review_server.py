@@ -6,8 +6,8 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,13 +17,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-SOURCE = Path(__file__).resolve().parents[1] / "src"
-PATIENCE = 60.0  # seconds: a busy machine takes long to start Python
+from .forked import SOURCE, Forked
 
-#: A shell's background jobs ignore ^C and so do their children; this one must not.
-_MAIN = (
-    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from shroomcurate.cli import main; main()"
-)
+PATIENCE = 60.0  # seconds: a busy machine takes long to start Python
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # httpx would read every authority's certificate for each client
 
 
 class Reviewed:
@@ -39,7 +36,7 @@ class Reviewed:
         What it has written to its standard error so far.
     """
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Forked) -> None:
         self.process = process
         self.lines: list[str] = []
         self._ready = threading.Event()
@@ -48,10 +45,10 @@ class Reviewed:
         self.url = self._address()
         self.port = urlsplit(self.url).port or 0
         self.token = urlsplit(self.url).path.strip("/")
-        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False)
+        self.client = httpx.Client(base_url=self.url, timeout=PATIENCE, trust_env=False, verify=NO_TLS)
 
     def _read(self) -> None:
-        for line in self.process.stderr or ():
+        for line in self.process.stderr:
             self.lines.append(line)
             if "End it with" in line:
                 self._ready.set()
@@ -89,7 +86,7 @@ class Reviewed:
     @contextmanager
     def events(self) -> Iterator[Iterator[tuple[str, Any]]]:
         """Listen: gives (name, data) of each event from now on."""
-        with httpx.stream("GET", f"{self.url}api/events", timeout=PATIENCE, trust_env=False) as stream:
+        with httpx.stream("GET", f"{self.url}api/events", timeout=PATIENCE, trust_env=False, verify=NO_TLS) as stream:
             assert stream.status_code == 200
             lines = stream.iter_lines()
             next(lines)  # it is listened to from here on
@@ -104,6 +101,12 @@ class Reviewed:
         """End it as a power failure would."""
         self.process.kill()
         self._ended()
+
+    def close(self) -> None:
+        """Let go of a server that has ended."""
+        self._reader.join(PATIENCE)
+        self.client.close()
+        self.process.close()
 
     def _ended(self) -> int:
         code = self.process.wait(PATIENCE)
@@ -130,32 +133,32 @@ def strict_json(text: str) -> Any:
 
 
 def start(
-    folder: Path, *options: str, images: bool = False, environment: Mapping[str, str] | None = None
-) -> subprocess.Popen[str]:
-    """Start the command on a dataset, or on somebody else's tree, without waiting for anything."""
+    folder: Path,
+    *options: str,
+    images: bool = False,
+    environment: Mapping[str, str] | None = None,
+    packages: Path | None = None,
+) -> Forked:
+    """Start the command on a dataset, or on somebody else's tree, without waiting for anything.
+
+    `packages` is a folder in which it finds further ones.
+    """
     place = ["--images" if images else "--dataset", str(folder)]
     arguments = ["review", "--no-browser", *([] if "--port" in options else ["--port", "0"]), *place, *options]
-    return subprocess.Popen(
-        [sys.executable, "-c", _MAIN, *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(SOURCE),
-            "SHROOMCURATE_HOME": str(folder.parent / "home"),
-            **(environment or {}),
-        },
-    )
+    own = {"PYTHONPATH": str(SOURCE), "SHROOMCURATE_HOME": str(folder.parent / "home")}
+    return Forked(arguments, {**os.environ, **own, **(environment or {})}, packages)
 
 
 @contextmanager
 def reviewed(
-    folder: Path, *options: str, images: bool = False, environment: Mapping[str, str] | None = None
+    folder: Path,
+    *options: str,
+    images: bool = False,
+    environment: Mapping[str, str] | None = None,
+    packages: Path | None = None,
 ) -> Iterator[Reviewed]:
     """Serve a dataset, or somebody else's tree, until the block ends."""
-    process = start(folder, *options, images=images, environment=environment)
+    process = start(folder, *options, images=images, environment=environment, packages=packages)
     server = None
     try:
         server = Reviewed(process)
@@ -167,5 +170,7 @@ def reviewed(
                 process.wait(5)
         process.kill()
         process.wait()
-        if server is not None:
-            server.client.close()
+        if server is None:
+            process.close()
+        else:
+            server.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import pytest
@@ -21,16 +20,21 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def opened(page: Page, photographed: Callable[..., Dataset]) -> tuple[Page, Dataset]:
-    dataset = make_full(photographed)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A dataset with its page, at which all tests look."""
+    dataset = make_full(tmp_path_factory.mktemp("report") / "dataset")
     report(dataset)
-    page.goto(dataset.path("report.html").as_uri())
-    return page, dataset
+    return dataset
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.fixture
+def opened(page: Page, made: Dataset) -> tuple[Page, Dataset]:
+    page.goto(made.path("report.html").as_uri())
+    return page, made
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_axe_finds_nothing_to_object_to(
     opened: tuple[Page, Dataset], scheme: Literal["light", "dark"], width: int
 ) -> None:
@@ -42,12 +46,12 @@ def test_axe_finds_nothing_to_object_to(
     assert found.violations_count == 0, found.generate_report()
 
 
-@pytest.mark.parametrize("width", [1280, 390, 320])
-def test_nothing_sticks_out_sideways(opened: tuple[Page, Dataset], width: int) -> None:
+def test_nothing_sticks_out_sideways(opened: tuple[Page, Dataset]) -> None:
     page, _ = opened
-    page.set_viewport_size({"width": width, "height": 800})
     page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
-    assert page.evaluate("document.documentElement.scrollWidth") == width
+    for width in (1280, 390, 320):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_the_attribution_file_can_be_saved_and_holds_the_kept_photos(opened: tuple[Page, Dataset]) -> None:
@@ -100,11 +104,9 @@ def test_in_print_details_are_open_paper_is_white_and_addresses_are_written_out(
     assert page.evaluate(saved) == "none"
 
 
-def test_no_script_can_run_in_the_page(browser: Browser, photographed: Callable[..., Dataset]) -> None:
-    dataset = make_full(photographed)
-    report(dataset)
+def test_no_script_can_run_in_the_page(browser: Browser, made: Dataset) -> None:
     page = browser.new_page()  # one of which nobody minds what it complains of
-    page.goto(dataset.path("report.html").as_uri())
+    page.goto(made.path("report.html").as_uri())
     policy = page.locator("meta[http-equiv=Content-Security-Policy]").get_attribute("content")
     assert policy is not None
     assert "default-src 'none'" in policy

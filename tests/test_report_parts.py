@@ -43,20 +43,31 @@ from tests.reported import (
     add_history,
     add_predictions,
     add_run,
+    copied,
     make_full,
     make_whole,
     metrics_of,
 )
 
 
-@pytest.fixture
-def whole(photographed: Callable[..., Dataset]) -> Dataset:
-    return make_whole(photographed)
+@pytest.fixture(scope="module")
+def made_whole(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return make_whole(tmp_path_factory.mktemp("whole") / "dataset")
 
 
 @pytest.fixture
-def full(photographed: Callable[..., Dataset]) -> Dataset:
-    return make_full(photographed)
+def whole(made_whole: Dataset, tmp_path: Path) -> Dataset:
+    return copied(made_whole, tmp_path / "dataset")
+
+
+@pytest.fixture(scope="module")
+def made_full(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return make_full(tmp_path_factory.mktemp("full") / "dataset")
+
+
+@pytest.fixture
+def full(made_full: Dataset, tmp_path: Path) -> Dataset:
+    return copied(made_full, tmp_path / "dataset")
 
 
 def reselect(dataset: Dataset, change: Callable[[int], dict[str, object]]) -> None:
@@ -550,8 +561,8 @@ def test_classes_with_fewer_photos_than_were_asked_for_are_counted(photographed:
     assert "1 of 2 classes have fewer" in dataset.path("report.html").read_text()
 
 
-def test_classes_in_which_nothing_was_judged_are_named_with_the_reason(photographed: Callable[..., Dataset]) -> None:
-    dataset = make_whole(photographed)
+def test_classes_in_which_nothing_was_judged_are_named_with_the_reason(whole: Dataset) -> None:
+    dataset = whole
     file = dataset.path("clean.parquet")
     report(dataset)
     assert "nothing was judged" not in dataset.path("report.html").read_text()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,8 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from shroomcurate.dataset import Dataset, Receipt, write_table
+
+from .review_server import reviewed
 
 pytestmark = pytest.mark.browser
 
@@ -46,28 +46,10 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return made
 
 
-def serve(dataset: Dataset, *packages: Path) -> tuple[subprocess.Popen[str], str]:
-    """Start the server; `packages`: folders in which it finds further ones."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, packages), *filter(None, sys.path)])}
-    command = [sys.executable, "-m", "shroomcurate", "review", "--no-browser", "--dataset", str(dataset.root)]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    assert server.stderr is not None
-    for line in server.stderr:
-        if found := re.search(r"http://\S+", line):
-            return server, found.group()
-    raise AssertionError("the server ended")
-
-
-def end(server: subprocess.Popen[str]) -> None:
-    server.terminate()
-    server.communicate(timeout=20)
-
-
 @pytest.fixture(scope="module")
 def address(dataset: Dataset) -> Iterator[str]:
-    server, found = serve(dataset)
-    yield found
-    end(server)
+    with reviewed(dataset.root) as server:
+        yield server.url
 
 
 @pytest.fixture
@@ -286,8 +268,7 @@ class TestKeys:
         says(opened, "^77 photos$")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_axe_finds_nothing_to_mend(opened: Page, scheme: Any, width: int) -> None:
     opened.set_viewport_size({"width": width, "height": 844})
     opened.emulate_media(color_scheme=scheme)
@@ -300,10 +281,10 @@ def test_axe_finds_nothing_to_mend(opened: Page, scheme: Any, width: int) -> Non
 
 
 class TestMethods:
-    def test_the_share_of_the_axes_is_told(self, opened: Page) -> None:
+    def test_the_share_of_the_axes_is_told_and_a_photo_that_is_not_embedded_yet_is_said_to_be_missing(
+        self, opened: Page
+    ) -> None:
         expect(opened.locator(".map-note")).to_contain_text(re.compile(r"two axes hold \d+% of the variance"))
-
-    def test_a_photo_that_is_not_embedded_yet_is_said_to_be_missing(self, opened: Page) -> None:
         expect(opened.locator(".map-note")).to_contain_text("1 photo without an embedding is not on it.")
 
     def test_umap_is_computed_while_pca_is_shown_then_takes_its_place(
@@ -315,9 +296,8 @@ class TestMethods:
             f"        while not pathlib.Path({str(tmp_path / 'go')!r}).exists(): time.sleep(0.05)\n"
             "        return -vectors[:, :2]\n"
         )
-        server, found = serve(dataset, tmp_path)
-        try:
-            show(page, f"{found}#view=map")
+        with reviewed(dataset.root, packages=tmp_path) as server:
+            show(page, f"{server.url}#view=map")
             page.get_by_label("UMAP").check()
             says(page, "UMAP is being computed.*PCA")
             assert middles(page)
@@ -326,9 +306,6 @@ class TestMethods:
             says(page, "^77 photos$")
             page.get_by_label("PCA").check()
             expect(page.locator(".map-note")).to_contain_text("of the variance")
-        finally:
-            page.goto("about:blank")
-            end(server)
 
     def test_where_it_is_not_installed_the_page_says_what_to_type(self, opened: Page) -> None:
         if opened.evaluate("async () => (await (await fetch('api/map?method=pca')).json()).umap"):
@@ -341,8 +318,14 @@ class TestMethods:
 
 
 class TestPoints:
-    def test_the_grid_finds_what_looking_at_every_point_finds(self, opened: Page) -> None:
-        wrong = opened.evaluate(
+    @pytest.fixture
+    def asked(self, page: Page, address: str) -> Page:
+        """A page that can import the modules."""
+        page.goto(f"{address}words.js")
+        return page
+
+    def test_the_grid_finds_what_looking_at_every_point_finds(self, asked: Page) -> None:
+        wrong = asked.evaluate(
             """async () => {
                 const { gridOf, inPolygon, inCircle, nearest, isInside } = await import("./map-points.js");
                 let state = 7;
@@ -376,8 +359,8 @@ class TestPoints:
         )
         assert wrong == []
 
-    def test_a_loop_within_a_loop_is_outside(self, opened: Page) -> None:
-        inside = opened.evaluate(
+    def test_a_loop_within_a_loop_is_outside(self, asked: Page) -> None:
+        inside = asked.evaluate(
             """async () => {
                 const { isInside } = await import("./map-points.js");
                 const eight = [0, 0, 90, 0, 90, 90, 0, 90, 0, 0, 30, 30, 60, 30, 60, 60, 30, 60, 30, 30];
@@ -386,20 +369,19 @@ class TestPoints:
         )
         assert inside == [True, False, True, False]
 
-    @pytest.mark.parametrize("sight", ["normal", "protanopia", "deuteranopia", "tritanopia"])
-    def test_colours_are_told_apart(self, opened: Page, sight: str) -> None:
-        grounds = opened.evaluate(
+    def test_colours_are_told_apart_whatever_the_eyes(self, asked: Page) -> None:
+        grounds = asked.evaluate(
             """async () => {
                 const { hue, quiet } = await import("./map-colours.js");
                 const twelve = (dark) => Array.from({ length: 12 }, (_, k) => hue(k, dark));
                 return [false, true].map((dark) => [quiet(dark), ...twelve(dark)]);
             }"""
         )
-        for colours in grounds:
+        for colours, sight in product(grounds, SIGHTS):
             seen = [oklab(colour, sight) for colour in colours]
             assert len(seen) == 13
             for place, one in enumerate(seen):
-                assert all(np.linalg.norm(one - other) >= 0.09 for other in seen[:place])
+                assert all(np.linalg.norm(one - other) >= 0.09 for other in seen[:place]), sight
 
 
 #: What is seen of linear red, green and blue. Machado et al. 2009, https://doi.org/10.1109/TVCG.2009.113, severity 1.

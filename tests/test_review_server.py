@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -20,8 +19,9 @@ import pytest
 from PIL import Image
 
 from tests.conftest import jpeg
+from tests.forked import Forked
 from tests.review_pages import judged
-from tests.review_server import Reviewed, reviewed, start
+from tests.review_server import NO_TLS, Reviewed, reviewed, start
 
 CLASSES = ("Amanita_muscaria", "Boletus_edulis")
 EACH = 4
@@ -526,7 +526,7 @@ def test_the_token_stands_in_the_address_alone(tmp_path: Path) -> None:
             assert server.token not in raw(server, "/").content.decode()
             tokens.append(server.token)
             server.interrupt()
-            written = "".join(server.lines) + (server.process.stdout.read() if server.process.stdout else "")
+            written = "".join(server.lines) + server.process.stdout.read()
             assert written.count(server.token) == 1
     assert min(map(len, tokens)) >= 43  # 256 bits
     for file in folder.rglob("*"):
@@ -562,7 +562,7 @@ def test_verdicts_of_two_servers_and_many_tabs_at_the_same_time_are_all_there(tm
             server, number = servers[tab % 2], now[tab % 2]
             for photo in range(tab, 40, 8):
                 body = verdict(generation=number, photos=[photo], tab=f"tab {tab}")
-                assert httpx.post(f"{server.url}api/verdicts", json=body, timeout=60).status_code == 200
+                assert httpx.post(f"{server.url}api/verdicts", json=body, timeout=60, verify=NO_TLS).status_code == 200
 
         threads = [threading.Thread(target=click, args=(tab,)) for tab in range(8)]
         for each in threads:
@@ -587,7 +587,6 @@ def test_control_c_ends_it_within_two_seconds_while_pages_listen(tmp_path: Path)
             stack.enter_context(server.events())
         server.decide([0, 1])
         assert ended_after(server) < END
-        assert server.process.stdout is not None
         assert "2 verdicts written to" in server.process.stdout.read()
 
 
@@ -617,9 +616,10 @@ def test_a_page_that_does_not_read_its_events_holds_nobody_up(tmp_path: Path) ->
         assert ended_after(server) < END
 
 
-def failed(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any]]:
+def failed(process: Forked) -> tuple[int, dict[str, Any]]:
     _, errors = process.communicate(timeout=60)
-    return process.returncode, json.loads(errors.splitlines()[-1])
+    process.close()
+    return process.wait(), json.loads(errors.splitlines()[-1])
 
 
 def test_a_port_that_is_taken_is_named_with_an_exit_code_of_its_own(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ def make_app(state: State, token: str, origins: Mapping[str, str]) -> web.Applic
     app.router.add_post(base + "api/verdicts", _answered(page.decide))
     app.router.add_post(base + "api/undo", _answered(page.undo))
     app.router.add_post(base + "api/apply", _answered(page.apply))
+    app.on_shutdown.append(page.leave)
     return app
 
 
@@ -178,6 +179,7 @@ class _Page:
 
     def __init__(self, state: State) -> None:
         self.state = state
+        self.leaving = False
         folder = resources.files("shroomcurate.review").joinpath("page")
         self.files = {each.name: each.read_bytes() for each in folder.iterdir() if _ending(each.name) in _KINDS}
 
@@ -259,13 +261,20 @@ class _Page:
         self.state.pages.add(queue)
         try:
             await response.write(b": open\n\n")
-            while True:
+            while not self.leaving:
                 try:
                     message = await asyncio.wait_for(queue.get(), _HEARTBEAT)
                 except TimeoutError:
                     message = ": still here\n\n"
                 await response.write(message.encode())
+            return response
         except (ConnectionError, asyncio.CancelledError):
             return response
         finally:
             self.state.pages.discard(queue)
+
+    async def leave(self, _app: web.Application) -> None:
+        """End the streams of the pages, for which ^C would wait in vain."""
+        self.leaving = True
+        for queue in self.state.pages:
+            queue.put_nowait("")
