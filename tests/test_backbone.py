@@ -149,7 +149,11 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         build_backbone(SMALL.name, tmp_path / "slim.weights.h5")
 
 
-@pytest.mark.parametrize("backbone", BACKBONES.values(), ids=list(BACKBONES))
+@pytest.mark.parametrize(
+    "backbone",
+    [pytest.param(each, marks=pytest.mark.slow if "efficientnet" in each.name else ()) for each in BACKBONES.values()],
+    ids=list(BACKBONES),
+)
 def test_keras_has_an_address_and_a_hash_for_each_backbones_download(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, backbone: Backbone
 ) -> None:

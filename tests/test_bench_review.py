@@ -50,6 +50,7 @@ def test_a_screen_without_a_row_of_photos_is_blank(rows: tuple[int, ...], blank:
     assert blank_screen(screen(*rows), WALL, 100) is blank
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_the_table_ends_with_the_ratio(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for name, few in {"CLASSES": 40, "DISTINCT": 4, "VERDICTS": 3, "THUMBNAILS": 20}.items():

@@ -63,7 +63,8 @@ class TestTheFileOfInit:
 
     def test_every_option_stands_in_it_once_below_its_table_with_its_help(self) -> None:
         for name, options in keys().items():
-            below = re.split(r"^#?\[", template().split(f"[{name}]\n")[1], flags=re.MULTILINE)[0]
+            behind = re.split(rf"^#?\[{name}\]\n", template(), flags=re.MULTILINE)[1]
+            below = re.split(r"^#?\[", behind, flags=re.MULTILINE)[0]
             assert re.findall(r"^#([\w-]+) = ", below, re.MULTILINE) == list(options)
             for key in options.values():
                 assert key.help

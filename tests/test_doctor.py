@@ -374,6 +374,7 @@ class TestTheGpu:
         assert todo in check.todo[0]
 
 
+@pytest.mark.slow
 def test_tensorflow_itself_answers_as_it_is_asked() -> None:
     ran = subprocess.run([sys.executable, "-c", gpu._ASK_TENSORFLOW], capture_output=True, text=True, check=True)
     with_cuda, seen = json.loads(ran.stdout.splitlines()[-1])

@@ -68,7 +68,7 @@ def photos(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 
 # The others are made of the same layers as the first.
-@pytest.mark.parametrize("name", [SMALL, "convnext_tiny"])
+@pytest.mark.parametrize("name", [SMALL, pytest.param("convnext_tiny", marks=pytest.mark.slow)])
 def test_litert_and_keras_in_batches_give_the_same_vectors(name: str, tmp_path: Path, small_weights: Path) -> None:
     weights = small_weights if name == SMALL else random_weights(name, tmp_path / "own.weights.h5")
     pixels = photos(3)

@@ -19,7 +19,13 @@ from shroomcurate.training.options import TrainOptions
 LARGEST = "efficientnet_v2_m"
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+#: The smallest, and one of another make; all of them take a minute and a half.
+QUICK = ("mobilenet_v3_small", "resnet50_v2")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in BACKBONES]
+)
 def test_it_is_cut_where_its_blocks_begin_and_learns_from_there(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

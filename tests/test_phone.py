@@ -361,6 +361,7 @@ def test_fine_tuning_for_int8_needs_no_gradient_that_a_gpu_refuses_to_repeat() -
     assert len(steps) == 256
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_mobilenet_with_imagenets_weights_keeps_its_features_in_int8(shared: Path) -> None:
     """The head is drawn so that the 20 photos are called differently; int8 must call nearly all of them the same."""

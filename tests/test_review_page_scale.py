@@ -33,6 +33,7 @@ def wall(page: Page, server: Reviewed) -> Page:
     return page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["wide", "narrow"])
 def test_no_frame_of_scrolling_lacks_rows_and_the_page_stays_small(wall: Page, size: tuple[int, int]) -> None:
     wall.set_viewport_size({"width": size[0], "height": size[1]})
@@ -51,6 +52,7 @@ def test_no_frame_of_scrolling_lacks_rows_and_the_page_stays_small(wall: Page, s
         assert 0 < frames["most"] < 400, name
 
 
+@pytest.mark.slow
 def test_no_frame_that_the_screen_gets_lacks_rows(wall: Page) -> None:
     # The browser scrolls ahead of every script, so what scripts see of a frame is not what people see of it.
     box = wall.evaluate("document.getElementById('wall').getBoundingClientRect().toJSON()")

@@ -8,7 +8,6 @@ import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,7 +47,7 @@ from shroomcurate.status.again import TOLD, options_of
 from shroomcurate.status.look import Look
 from shroomcurate.training import TrainOptions
 from shroomcurate.verdicts import Verdict, append_verdicts
-from tests.conftest import jpeg, make_photographed
+from tests.conftest import jpeg
 from tests.dumps import MUSCARIA, Dump
 from tests.reported import CLASSES, add_clean, add_downloads, add_run, make_whole, metrics_of
 
@@ -76,7 +75,7 @@ def rewrite(dataset: Dataset, name: str, schema: tuple[Column, ...], change: dic
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """A dataset on which every stage has run, made once."""
-    dataset = make_whole(partial(make_photographed, tmp_path_factory.mktemp("made") / "dataset"))
+    dataset = make_whole(tmp_path_factory.mktemp("made") / "dataset")
     report(dataset)
     return dataset
 

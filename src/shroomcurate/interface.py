@@ -307,7 +307,8 @@ def export(call: _Export) -> ExportSummary:
     --------
     >>> export("fungi", format="webdataset", licenses="commercial").folder  # doctest: +SKIP
     """
-    from shroomcurate.export import export, split_if_due
+    from shroomcurate.export import export
+    from shroomcurate.resplit import split_if_due
 
     place, options = call.place, _options(ExportOptions, call)
     if options.split:

@@ -57,12 +57,13 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 def _refuse_kind(name: str, keyword: str, annotation: str, value: object) -> None:
     """Name the function, the keyword and what it takes, where the stage would stumble over the value later."""
-    kind, _, empty = annotation.partition(" | ")
-    if kind not in _KINDS or (value is None and empty == "None"):
+    kind = annotation.removesuffix(" | None")
+    if kind not in _KINDS or (value is None and kind != annotation):
         return
     takes, words = _KINDS[kind]
     if not takes(value):
-        raise TypeError(f"{name}({keyword}={value!r}): {keyword} must be {words}{' or None' if empty else ''}.")
+        or_none = "" if kind == annotation else " or None"
+        raise TypeError(f"{name}({keyword}={value!r}): {keyword} must be {words}{or_none}.")
 
 
 def as_typed(annotation: str, value: Any) -> Any:

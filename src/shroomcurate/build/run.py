@@ -77,7 +77,8 @@ def _report(dataset: Dataset, recipe: Recipe, progress: Progress) -> Any:
 
 
 def _export(dataset: Dataset, recipe: Recipe, progress: Progress) -> Any:
-    from shroomcurate.export import ExportOptions, export, split_if_due
+    from shroomcurate.export import ExportOptions, export
+    from shroomcurate.resplit import split_if_due
 
     options = recipe.export or ExportOptions()
     if options.split:

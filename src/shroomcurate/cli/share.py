@@ -12,7 +12,7 @@ from shroomcurate import show_export
 from shroomcurate.cli.root import DATASET, app
 from shroomcurate.dataset import Dataset
 from shroomcurate.errors import UNSOUND
-from shroomcurate.export import FORMATS, LINKS, ExportOptions, split_if_due
+from shroomcurate.export import FORMATS, LINKS, ExportOptions
 from shroomcurate.licences import LICENSE_PROFILES, LICENSES
 from shroomcurate.options import AsJson, DatasetFolder, Images, Quiet, one_of, several_of
 from shroomcurate.terminal import Terminal, reported
@@ -61,6 +61,7 @@ def export(
     Example: `shroomcurate export --format webdataset --licenses commercial`
     """
     from shroomcurate.export import export
+    from shroomcurate.resplit import split_if_due
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     with reported(terminal):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +23,6 @@ from shroomcurate.export.place import refuse_target, refuse_without_room, staged
 from shroomcurate.export.records import SCHEMA, Records
 from shroomcurate.licences import terms
 from shroomcurate.progress import Progress, silent
-from shroomcurate.split import SplitOptions, options_before, split
 from shroomcurate.summary import Summary
 
 __all__ = [
@@ -37,7 +35,7 @@ __all__ = [
     "ExportSummary",
     "Records",
     "export",
-    "split_if_due",
+    "split_state",
 ]
 
 
@@ -70,35 +68,6 @@ class ExportSummary(Summary):
 def default_folder(dataset: Dataset, options: ExportOptions) -> Path:
     """Return where an export goes when nobody says so."""
     return dataset.path("exports") / options.format
-
-
-def split_if_due(
-    dataset: Dataset,
-    options: SplitOptions | None = None,
-    progress: Progress = silent,
-    tell: Callable[[str, SplitOptions], None] = lambda *_: None,
-) -> str | None:
-    """Make the split where there is none, or make it again where it is out of date.
-
-    Parameters
-    ----------
-    options
-        Those of the new split; None: those of the split that is there, or the usual ones.
-    tell
-        Called before it is made, with how the split stood: ``missing`` or ``stale``.
-
-    Returns
-    -------
-    How the split stood where it was made; None where it is current.
-    """
-    dataset.require_photos()
-    state = split_state(dataset)
-    if state == "current":
-        return None
-    options = options or options_before(dataset)
-    tell(state, options)
-    split(dataset, options, progress)
-    return state
 
 
 def export(
