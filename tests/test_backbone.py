@@ -151,7 +151,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "backbone",
-    [pytest.param(each, marks=pytest.mark.slow if "efficientnet" in each.name else ()) for each in BACKBONES.values()],
+    [pytest.param(each, marks=() if each is SMALL else pytest.mark.slow) for each in BACKBONES.values()],
     ids=list(BACKBONES),
 )
 def test_keras_has_an_address_and_a_hash_for_each_backbones_download(

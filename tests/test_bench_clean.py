@@ -349,6 +349,7 @@ class TestScale:
         dataset = make(tmp_path, 3, 110, CLASSIC)
         assert embed(dataset, CLASSIC).computed == 0
 
+    @pytest.mark.slow
     def test_it_is_cleaned_in_a_process_of_its_own(self, tmp_path: Path) -> None:
         took = measure(tmp_path, 2, 60, CLASSIC)
         assert took.photos == 120

@@ -190,6 +190,7 @@ json.dump({
 """
 
 
+@pytest.mark.slow
 def test_a_class_of_a_hundred_thousand_needs_no_matrix_of_all_with_all() -> None:
     """As float32 it would take 40 GB, as the neighbour lists that DBSCAN keeps by itself 65."""
     result = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=120)

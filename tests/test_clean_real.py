@@ -13,7 +13,7 @@ from benchmarks.planted import Collection, Material, draw, material, plant, read
 from shroomcurate.clean import CleanOptions
 from shroomcurate.embed import EmbedOptions
 
-pytestmark = pytest.mark.shared
+pytestmark = [pytest.mark.shared, pytest.mark.slow]
 
 #: Good photos of each species. All of them would take a minute to embed.
 EACH = 150

@@ -246,6 +246,7 @@ def test_a_duplicate_is_the_same_picture_in_other_bytes_and_another_observation(
         assert np.abs(left - right).mean() < 6
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_gives_the_same_bytes(tiny: DemoTruth, tmp_path: Path) -> None:
     make_demo(tmp_path / "again", TINY, workers=2)
     assert bytes_of(tmp_path / "again") == bytes_of(Path(tiny.folder))

@@ -165,6 +165,7 @@ def test_the_tutorial_goes_from_nothing_to_an_answer(workplace: Path, monkeypatc
     assert list((workplace / "tutorial" / "runs").glob("*/metrics.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_how_tos_can_be_followed(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_dump(workplace / "inaturalist-open-data")

@@ -184,6 +184,7 @@ def test_every_misbehaviour_of_the_server_has_its_end_written_down() -> None:
     assert played <= {fault.removesuffix(THEN_OK) for fault in END_OF}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_one_of_2000_photos_is_accounted_for(tmp_path: Path, seed: int) -> None:
     plan = Plan(seed)

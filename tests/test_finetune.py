@@ -165,6 +165,7 @@ def test_a_training_that_is_stopped_keeps_its_epochs_and_one_without_an_epoch_le
     assert not partial.exists()
 
 
+@pytest.mark.slow
 def test_a_search_keeps_the_settings_with_the_least_validation_loss(dataset: Dataset, tiny_network: Path) -> None:
     summary = train_baseline(dataset, replace(HEAD_ALONE, search=2, weights=tiny_network))
     assert summary.search is not None
@@ -176,6 +177,7 @@ def test_a_search_keeps_the_settings_with_the_least_validation_loss(dataset: Dat
     assert not (dataset.path(summary.run) / "trials").exists()
 
 
+@pytest.mark.slow
 def test_a_search_that_is_stopped_goes_on_with_the_trainings_that_are_done(
     dataset: Dataset, tiny_network: Path
 ) -> None:
@@ -198,6 +200,7 @@ def test_a_search_that_is_stopped_goes_on_with_the_trainings_that_are_done(
     assert told.count((options.batch_size, "features")) == 2  # the second of the search, and the one that is kept
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_is_told_and_costs_a_search_only_itself(
     dataset: Dataset, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +227,7 @@ def test_the_least_loss_is_that_of_an_epoch_whose_loss_is_a_number(tmp_path: Pat
     assert record.best == record.weights_of(2)
 
 
+@pytest.mark.slow
 def test_a_tracked_run_is_the_same_run_and_its_steps_go_on_after_a_stop(
     dataset: Dataset, tiny_network: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +261,7 @@ def test_two_folds_are_too_few_for_a_network_that_must_know_when_to_stop(dataset
     assert told == []
 
 
+@pytest.mark.slow
 def test_cross_validation_by_the_network_asks_about_every_clean_photo_once(
     dataset: Dataset, tiny_network: Path
 ) -> None:
@@ -295,6 +300,7 @@ def test_the_time_is_estimated_and_a_long_one_is_called_long(
     assert estimate(dataset, TrainOptions(mode="probe"), lambda *_: None) is None
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_imagenets_features_tell_red_from_yellow(photographed: Callable[..., Dataset], shared: Path) -> None:

@@ -204,6 +204,7 @@ def test_litert_on_the_vector_gives_what_the_whole_network_gives(network: tuple[
     assert np.abs(found - expected).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_a_head_with_a_background_keeps_it(tmp_path: Path) -> None:
     keras = backbone_module.load_keras()
     whole = keras.applications.MobileNetV3Small(input_shape=(224, 224, 3), weights=None, classes=CLASSES + 1)

@@ -252,6 +252,7 @@ def test_an_option_that_cannot_be_is_refused() -> None:
 # -- again, and killed -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_same_inputs_give_the_same_bytes(model: Any, tmp_path: Path) -> None:
     options = replace(QUICK, variants=("int8_qat",))
     first = {}

@@ -287,6 +287,7 @@ class TestMethods:
         expect(opened.locator(".map-note")).to_contain_text(re.compile(r"two axes hold \d+% of the variance"))
         expect(opened.locator(".map-note")).to_contain_text("1 photo without an embedding is not on it.")
 
+    @pytest.mark.slow
     def test_umap_is_computed_while_pca_is_shown_then_takes_its_place(
         self, page: Page, dataset: Dataset, tmp_path: Path
     ) -> None:

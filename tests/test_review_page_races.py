@@ -28,7 +28,7 @@ from .review_pages import (
 )
 from .review_server import Reviewed, reviewed
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 VERDICTS = re.compile("/api/verdicts$")
 UNDO = re.compile("/api/undo$")

@@ -130,6 +130,7 @@ def test_the_same_inputs_give_the_same_bytes_and_an_unchanged_run_is_done(cleane
     assert files_of(cleaned) == files
 
 
+@pytest.mark.slow
 def test_another_option_or_input_is_another_run_and_the_last_asked_for_is_the_latest(cleaned: Dataset) -> None:
     first = train_baseline(cleaned, PROBE).run
     other = train_baseline(cleaned, TrainOptions(mode="probe", resamples=51)).run
