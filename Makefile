@@ -1,8 +1,10 @@
 # `make demo` and `make test` do all the set-up by themselves; the second time they start at once.
 .PHONY: demo test test-all check docs install clean
+# What is imported is compiled once and kept, also where the environment forbids it: hundreds of processes import it.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON ?= python3
 BIN := .venv/bin
-WORKERS ?= 3
+WORKERS ?= 2
 
 demo: .venv/installed
 	$(BIN)/shroomcurate demo
@@ -28,14 +30,13 @@ install: .venv/installed
 .venv/installed: requirements.lock pyproject.toml hatch_build.py src/shroomcurate/catalogue/scan.c
 	@if command -v uv >/dev/null; then \
 		set -x; uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
-		uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock && \
+		uv pip install --quiet --python $(BIN)/python -r requirements.lock && \
 		uv pip install --quiet --python $(BIN)/python --no-deps -e .; \
 	else \
 		set -x; $(PYTHON) -m venv .venv && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .; \
 	fi
-	@$(BIN)/python -m compileall -q src
 	@touch $@
 
 # Pins every dependency again, names and versions only.
