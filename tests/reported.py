@@ -11,6 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import pytest
+
 from shroomcurate.clean import SCHEMA as JUDGEMENTS
 from shroomcurate.dataset import Dataset, Receipt, file_hash, make_table, write_table
 from shroomcurate.download import SCHEMA as DOWNLOADS
@@ -26,6 +28,18 @@ def copied(made: Dataset, root: Path) -> Dataset:
     """A copy of a dataset, for a test that may change it."""
     shutil.copytree(made.root, root)
     return Dataset(root)
+
+
+@pytest.fixture(scope="module")
+def made_whole(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """See :func:`make_whole`; made once for the tests of a file."""
+    return make_whole(tmp_path_factory.mktemp("whole") / "dataset")
+
+
+@pytest.fixture
+def whole(made_whole: Dataset, tmp_path: Path) -> Dataset:
+    """The same for one test, which may change it."""
+    return copied(made_whole, tmp_path / "dataset")
 
 
 def add_downloads(dataset: Dataset) -> None:

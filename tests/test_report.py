@@ -29,17 +29,9 @@ from shroomcurate.safety import SAFETY_NOTICE
 from shroomcurate.select import LICENSES
 from shroomcurate.select import SCHEMA as SELECTION
 from tests.conftest import jpeg, selection_rows
-from tests.reported import CLASSES, HOSTILE, Page, add_clean, add_downloads, add_run, copied, make_whole, metrics_of
+from tests.reported import CLASSES, HOSTILE, Page, add_clean, add_downloads, add_run, made_whole, metrics_of, whole
 
-
-@pytest.fixture(scope="module")
-def made_whole(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make_whole(tmp_path_factory.mktemp("whole") / "dataset")
-
-
-@pytest.fixture
-def whole(made_whole: Dataset, tmp_path: Path) -> Dataset:
-    return copied(made_whole, tmp_path / "dataset")
+__all__ = ["made_whole", "whole"]  # the fixtures
 
 
 def test_the_page_fetches_nothing_runs_nothing_and_links_only_to_inaturalist_and_to_licences(whole: Dataset) -> None:

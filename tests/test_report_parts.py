@@ -44,20 +44,13 @@ from tests.reported import (
     add_predictions,
     add_run,
     copied,
+    made_whole,
     make_full,
-    make_whole,
     metrics_of,
+    whole,
 )
 
-
-@pytest.fixture(scope="module")
-def made_whole(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return make_whole(tmp_path_factory.mktemp("whole") / "dataset")
-
-
-@pytest.fixture
-def whole(made_whole: Dataset, tmp_path: Path) -> Dataset:
-    return copied(made_whole, tmp_path / "dataset")
+__all__ = ["made_whole", "whole"]  # the fixtures
 
 
 @pytest.fixture(scope="module")

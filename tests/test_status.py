@@ -49,7 +49,7 @@ from shroomcurate.training import TrainOptions
 from shroomcurate.verdicts import Verdict, append_verdicts
 from tests.conftest import jpeg
 from tests.dumps import MUSCARIA, Dump
-from tests.reported import CLASSES, add_clean, add_downloads, add_run, make_whole, metrics_of
+from tests.reported import CLASSES, add_clean, add_downloads, add_run, copied, make_whole, metrics_of
 
 REMOVED = "of the removed: 2 drawing, 1 outlier"
 ORDER = ["query", "download", "clean", "train-baseline", "report"]
@@ -82,7 +82,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture
 def finished(made: Dataset, tmp_path: Path) -> Dataset:
-    return Dataset(shutil.copytree(made.root, tmp_path / "dataset"))
+    return copied(made, tmp_path / "dataset")
 
 
 @pytest.fixture(autouse=True)

@@ -124,10 +124,10 @@ def query(terminal: Terminal, summary: QuerySummary, options: QueryOptions) -> N
         terminal.warn(f"You asked for {options.species:,} classes; the catalogue has no more.")
     if summary.without_photos:
         some = ", ".join(summary.without_photos[:5]) + (", …" if len(summary.without_photos) > 5 else "")
-        classes = "1 class" if len(summary.without_photos) == 1 else f"{len(summary.without_photos):,} classes"
+        classes = many(len(summary.without_photos), "class", "classes")
         terminal.warn(f"Of the list, {classes} without photos or with too few: {some}")
     if summary.short:
-        classes = "1 class has" if len(summary.short) == 1 else f"{len(summary.short):,} classes have"
+        classes = many(len(summary.short), "class has", "classes have")
         terminal.warn(f"{classes} fewer than {options.per_class:,} photos in all.")
     if summary.excluded_ids and not summary.excluded_found:
         terminal.warn(f"--exclude left nothing out: 0 of {summary.excluded_ids:,} ids are in the catalogue.")

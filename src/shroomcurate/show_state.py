@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from shroomcurate.progress import Bytes
-from shroomcurate.show import shortened, worst_first
+from shroomcurate.show import many, shortened, worst_first
 from shroomcurate.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def status(terminal: Terminal, found: DatasetStatus, title: str) -> None:
         rows.append((stage.stage, stage.state, "\n".join([*([counts] if counts else []), *stage.details])))
     terminal.table(title, ("stage", "state", "photos"), rows)
     short = worst_first(found.shortages)
-    terminal.table(f"Too few photos: {_classes(len(short))}", ("class", "missing"), shortened(short, most=6))
+    title = f"Too few photos: {many(len(short), 'class', 'classes')}"
+    terminal.table(title, ("class", "missing"), shortened(short, most=6))
     if found.next_command is None:
         terminal.say("\nAll of it is current.")
     next_step(terminal, found)
@@ -67,7 +68,3 @@ def doctor(terminal: Terminal, found: Diagnosis) -> None:
 
 def _many(number: int, what: str) -> str:
     return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
-
-
-def _classes(number: int) -> str:
-    return "1 class" if number == 1 else f"{number:,} classes"
