@@ -1,7 +1,7 @@
 """Ways to read a dump, to unpack gzip and to hash, each run alone in a process of its own.
 
-Run: ``python -m benchmarks.readers KIND NAME FOLDER`` prints the seconds and what was read as JSON; imports are not
-timed. ``benchmarks/load.py`` runs all of them. Those whose package or program is missing print that and end with 3.
+Run: ``python -m benchmarks.readers KIND NAME FOLDER`` prints the seconds behind the imports and what was read as
+JSON. ``benchmarks/load.py`` runs all of them. Those whose package or program is missing print that and end with 3.
 
 A reader of kind ``filter`` does what a load must do before it can write: of the fungi's research-grade observations
 and of their photos every column in memory, and every row of the four tables parsed. One of kind ``count`` only counts

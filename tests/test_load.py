@@ -636,9 +636,14 @@ def test_readers_see_the_old_catalogue_until_the_new_one_is_complete(
 ) -> None:
     load(dump, tmp_path, database_url)
     dump.photographed(EDULIS, 2, first=200)
-    seen = []
-    load_csvs(LoadOptions(dump.write(tmp_path / "dump")), database_url, lambda *_: seen.append(len(photo_ids(rows_of))))
-    assert set(seen) == {3}
+    seen: dict[str, int] = {}
+
+    def look(_done: int, _total: int, label: str) -> None:
+        seen[label] = len(photo_ids(rows_of))
+
+    load_csvs(LoadOptions(dump.write(tmp_path / "dump")), database_url, look)
+    assert seen.pop("write to disk") == 5
+    assert set(seen.values()) == {3}
     assert len(photo_ids(rows_of)) == 5
 
 

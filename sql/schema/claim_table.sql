@@ -8,13 +8,10 @@ CREATE INDEX ON claim (photo_id) WHERE repeated;
 ANALYZE claim;
 
 -- claim_count: the claims of photos that stand in one row, counted by all that a query can ask for but place, day, photo
--- and observer: a query that asks for none of these counts nothing itself. The planner expects as many groups as there
--- could be, and would not share the work.
-SET LOCAL parallel_tuple_cost = 0.001;
+-- and observer: a query that asks for none of these counts nothing itself.
 CREATE TABLE claim_count AS
 SELECT taxon_id, quality_grade, license, max(extension) AS extension, elsewhere, count(*) AS photos
 FROM claim
 WHERE NOT repeated
 GROUP BY taxon_id, quality_grade, license, extension IS NULL, elsewhere;
-RESET parallel_tuple_cost;
 ANALYZE claim_count;

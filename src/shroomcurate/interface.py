@@ -127,7 +127,7 @@ def load_api(call: _LoadApi) -> ApiReport:
 
 
 @dataclass(frozen=True)
-class _Query(_Catalogued, QueryOptions, _Of): ...
+class _Query(_Told, _Catalogued, QueryOptions, _Of): ...
 
 
 @by_keyword(_Query)
@@ -142,7 +142,7 @@ def query(call: _Query) -> QuerySummary:
     """
     from shroomcurate.select import query
 
-    return query(call.place, _options(QueryOptions, call), call.url)
+    return query(call.place, _options(QueryOptions, call), call.url, call.told)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 
 Progress = Callable[[int, int, str], None]
 """``progress(done, total, label)``; total 0 means unknown. A new label starts a new bar.
@@ -35,6 +36,13 @@ class Noted(int):
         made = super().__new__(cls, number)
         made.note = note
         return made
+
+
+class Seconds(int):
+    """A number of seconds, of work that is told by the clock; ``str(Seconds(65))`` is ``0:01:05``."""
+
+    def __str__(self) -> str:
+        return str(timedelta(seconds=int(self)))
 
 
 def silent(done: int, total: int, label: str) -> None:

@@ -27,7 +27,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from shroomcurate.errors import INTERRUPTED, DiskFull, NotWritable, ShroomError
-from shroomcurate.progress import Bytes, Noted, Progress, silent
+from shroomcurate.progress import Bytes, Noted, Progress, Seconds, silent
 
 #: Seconds between two plain progress lines where there is no terminal.
 _LINE_EVERY = 10.0
@@ -276,7 +276,7 @@ def shown(value: object) -> str:
     """Return a value as a person reads it: thousands separated, shares with three digits."""
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "–"}[value]
-    if isinstance(value, int):
+    if isinstance(value, int) and not isinstance(value, Bytes | Seconds):
         return f"{value:,}"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
@@ -361,7 +361,7 @@ def _lines(console: Console) -> Progress:
         # The first line of a stage waits too, so that short stages print none.
         if now - last.setdefault(label, now) >= _LINE_EVERY:
             last[label] = now
-            share = f"{100 * done / total:.0f} %" if total else f"{done:,}"
+            share = f"{100 * done / total:.0f} %" if total else shown(done)
             if amount := _amount(done, total, done - first, now - began):
                 share += f", {amount}"
                 if done > first:

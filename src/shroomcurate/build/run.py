@@ -38,10 +38,10 @@ def _load(_: Dataset, recipe: Recipe, progress: Progress) -> Any:
     return load_api(recipe.load, recipe.database_url, progress)
 
 
-def _query(dataset: Dataset, recipe: Recipe, _: Progress) -> Any:
+def _query(dataset: Dataset, recipe: Recipe, progress: Progress) -> Any:
     from shroomcurate.select import query
 
-    return query(dataset, recipe.query, recipe.database_url)
+    return query(dataset, recipe.query, recipe.database_url, progress)
 
 
 def _download(dataset: Dataset, recipe: Recipe, progress: Progress) -> Any:

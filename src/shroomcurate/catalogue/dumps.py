@@ -215,7 +215,10 @@ def read_whole(table: TableStream) -> Block:
     """
     with named_damage(table.label):
         header, returns = _read_header(table)
-        content = bytearray(table.stream.read())
+        content = bytearray()
+        # Whole blocks: the stream's own read() goes by 8 kB, and waits for its turn among the threads at each.
+        while chunk := table.stream.read(BLOCK_BYTES):
+            content += chunk
         if not content:
             raise BadDump(f"{table.label} has no rows.", "Fetch it again, then type the same command.")
         _refuse_half_a_line(table, content[content.rfind(b"\n") + 1 :])

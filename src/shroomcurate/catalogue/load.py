@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +21,7 @@ from shroomcurate.catalogue.kept import COPY_HEAD, COPY_TAIL
 from shroomcurate.catalogue.keys import Bits
 from shroomcurate.catalogue.ledger import FileReport, LoadReport, TableReport
 from shroomcurate.catalogue.note import write_note
+from shroomcurate.catalogue.pace import paced
 from shroomcurate.catalogue.request import request_of
 from shroomcurate.catalogue.server import INCOMING, connect, run_file, sql_file
 from shroomcurate.catalogue.sieve import Part, Sieve, running_ahead
@@ -35,13 +36,19 @@ if TYPE_CHECKING:
     import numpy as np
     from sqlalchemy import Connection
 
-#: For this transaction alone: sorts of indexes and of the facts stay in memory and use two cores.
+#: For this transaction alone: sorts stay in memory; joins and sorts use two cores also where a table is small, for a
+#: row that a worker hands over costs little beside one that is written; and what is written goes to disk before the
+#: end.
 _IN_BULK = """
 SET LOCAL maintenance_work_mem = '256MB';
 SET LOCAL max_parallel_maintenance_workers = 2;
 SET LOCAL work_mem = '64MB';
 SET LOCAL hash_mem_multiplier = 4;
 SET LOCAL jit = off;
+SET LOCAL parallel_tuple_cost = 0.001;
+SET LOCAL parallel_setup_cost = 100;
+SET LOCAL min_parallel_table_scan_size = '1MB';
+SET LOCAL backend_flush_after = '1MB';
 """
 
 QUALITIES = ("research", "needs_id", "casual", "any")
@@ -106,7 +113,7 @@ def load_csvs(options: LoadOptions, database_url: str | None = None, progress: P
     with running_ahead(sieve, dump) as parts, connect(database_url, "load-csvs") as engine:
         with engine.begin() as connection:
             ledger.make(connection)
-        with engine.begin() as connection:
+        with engine.connect() as connection:
             ledger.take_lock(connection)
             ledger.refuse_what_is_not_ours(connection)
             last = ledger.last_load(connection)
@@ -117,7 +124,7 @@ def load_csvs(options: LoadOptions, database_url: str | None = None, progress: P
             connection.exec_driver_sql(f"DROP SCHEMA IF EXISTS {INCOMING} CASCADE; CREATE SCHEMA {INCOMING}")
             connection.exec_driver_sql(f"SET LOCAL search_path = {INCOMING};" + _IN_BULK)
             run_file(connection, "schema/tables.sql")
-            filling = _Filling(connection, options, progress, None if database_url else home())
+            filling = _Filling(connection, options, progress, database_url)
             filling.fill(sieve, parts)
             report = filling.report(dump, sieve.taxa.roots)
             if not options.force:
@@ -125,6 +132,8 @@ def load_csvs(options: LoadOptions, database_url: str | None = None, progress: P
             if options.diff and last and last.scope == report.scope:
                 report.changes = filling.changes(sieve.other_photos)
             ledger.swap(connection, report)
+            with filling.paced("write to disk", "photos"):
+                connection.commit()
     write_note(database_url, report, request_of(options))
     return report
 
@@ -132,13 +141,15 @@ def load_csvs(options: LoadOptions, database_url: str | None = None, progress: P
 class _Filling:
     """Writes the kept rows into the incoming schema and keeps the books."""
 
-    def __init__(self, connection: Connection, options: LoadOptions, progress: Progress, folder: Path | None) -> None:
+    def __init__(
+        self, connection: Connection, options: LoadOptions, progress: Progress, database_url: str | None
+    ) -> None:
         self._reports = {table: TableReport() for table in TABLES}
         self._connection = connection
         self._driver: Any = connection.connection.driver_connection
         self._options = options
         self._progress = progress
-        self._folder = folder
+        self._database_url = database_url
 
     def fill(self, sieve: Sieve, parts: Iterator[Part]) -> None:
         """Write the rows of all tables as they come; the server works on a table while the next one is read."""
@@ -154,14 +165,15 @@ class _Filling:
                     keep(sifted)
                     self._progress(table.packed.taken, Bytes(table.packed.bytes), f"read {name}")
             if name in ("taxa", "observations"):
-                run_file(self._connection, f"schema/after_{name}.sql")
+                with self.paced(f"sort {name}", name):
+                    run_file(self._connection, f"schema/after_{name}.sql")
             if name == "photos":
                 self._copy_ids("photos_repeated", sieve.repeated)
                 self._copy_ids("photos_elsewhere", sieve.elsewhere)
 
     def _refuse_without_room(self, table: TableStream, first: Sifted) -> None:
-        if self._folder:
-            refuse_without_room(self._folder, max(first.kept.rows, first.kept.rows * table.bytes / first.bytes))
+        if not self._database_url:
+            refuse_without_room(home(), max(first.kept.rows, first.kept.rows * table.bytes / first.bytes))
 
     def report(self, dump: Dump, roots: list[int] | None) -> LoadReport:
         """Return the report, after the indexes have been made.
@@ -178,9 +190,11 @@ class _Filling:
                 f"Nothing is left of {' '.join(options.sources)}: no photo below {below} of quality {options.quality}.",
                 "Try --quality any, another --taxon, or --all-taxa.",
             )
-        run_file(self._connection, "schema/finish.sql")
-        run_file(self._connection, f"schema/claim_{'view' if options.all_taxa else 'table'}.sql")
-        facts = self._connection.exec_driver_sql(sql_file("check/facts.sql").read_text(encoding="utf-8"))
+        with self.paced("make the indexes" if options.all_taxa else "make the catalogue", "photos"):
+            run_file(self._connection, "schema/finish.sql")
+            run_file(self._connection, f"schema/claim_{'view' if options.all_taxa else 'table'}.sql")
+            query = sql_file("check/facts.sql").read_text(encoding="utf-8")
+            facts = self._connection.exec_driver_sql(query).mappings().one()
         return ledger.new_report(
             source=shlex.join(options.sources),
             taxa=roots,
@@ -188,12 +202,13 @@ class _Filling:
             asked=options.asked,
             files=[FileReport(file.place, file.bytes, file.stamp, file.sha256) for file in dump.files],
             tables=self._reports,
-            facts={name: int(value) for name, value in facts.mappings().one().items()},
+            facts={name: int(value) for name, value in facts.items()},
         )
 
     def changes(self, other_photos: Bits) -> dict[str, int]:
         """Fill the table of changes against the catalogue in use; return kind of change -> rows."""
-        run_file(self._connection, "check/changes.sql")
+        with self.paced("compare with the load before", "photos"):
+            run_file(self._connection, "check/changes.sql")
         run = self._connection.exec_driver_sql
         gone = [row.photo_id for row in run("SELECT photo_id FROM changes WHERE change = 'photo_gone'")]
         still = other_photos.has(gone)
@@ -201,6 +216,10 @@ class _Filling:
         return {
             row.change: row.rows for row in run("SELECT change, count(*) AS rows FROM changes GROUP BY 1 ORDER BY 1")
         }
+
+    def paced(self, label: str, table: str) -> AbstractContextManager[None]:
+        """Tell how far the server should be with work on the kept rows of a table."""
+        return paced(self._progress, label, self._database_url, self._reports[table].kept)
 
     def _copy_ids(self, table: str, ids: np.ndarray) -> None:
         with self._driver.cursor().copy(f"COPY {INCOMING}.{table} FROM STDIN WITH (FREEZE)") as copy:

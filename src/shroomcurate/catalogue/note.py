@@ -64,8 +64,8 @@ def write_note(database_url: str | None, report: LoadReport, request: Mapping[st
     partial = file.with_name(f"{FILE}.partial")
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        others = [(key, other) for key, other in _all_notes().items() if key != _key(database_url)]
-        notes = dict([*others, (_key(database_url), asdict(note))][-_MOST:])
+        others = [(key, other) for key, other in _all_notes().items() if key != database_key(database_url)]
+        notes = dict([*others, (database_key(database_url), asdict(note))][-_MOST:])
         partial.write_text(json.dumps(notes, indent=2), encoding="utf-8")
         partial.replace(file)
 
@@ -73,7 +73,8 @@ def write_note(database_url: str | None, report: LoadReport, request: Mapping[st
 def read_note(database_url: str | None) -> LoadNote | None:
     """Return the note of the last load into a database, the embedded one by default; None when there is none."""
     with suppress(TypeError):  # of another version
-        return LoadNote(**_all_notes()[_key(database_url)]) if _key(database_url) in _all_notes() else None
+        note = _all_notes().get(database_key(database_url))
+        return LoadNote(**note) if note else None
     return None
 
 
@@ -94,7 +95,7 @@ def _all_notes() -> dict[str, dict[str, Any]]:
     return {}
 
 
-def _key(database_url: str | None) -> str:
+def database_key(database_url: str | None) -> str:
     """Return what names a database; a password is nobody's business."""
     # Before the query is cut off: a question mark can stand in a password.
     return re.sub(r"//([^:@/]*)(:.*)?@", r"//\1@", database_url).partition("?")[0] if database_url else "embedded"

@@ -274,7 +274,7 @@ def query(
             typer.echo(select.show_sql(options, database_url))
             return
         place = Dataset(dataset)
-        with terminal.progress():
-            summary = select.query(place, options, database_url)
+        with terminal.progress() as progress:
+            summary = select.query(place, options, database_url, progress)
         show.query(terminal, summary, options)
         close(terminal, place)

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from shroomcurate.catalogue.pace import paced
 from shroomcurate.catalogue.server import CATALOGUE, connect, sql_file
 from shroomcurate.dataset import Dataset, Receipt, atomic_path, write_table
 from shroomcurate.errors import BadOption, NothingMatches
 from shroomcurate.licences import LICENSE_PROFILES, LICENSES, accepted_licenses
+from shroomcurate.progress import Progress, silent
 from shroomcurate.select.asked import asked
 from shroomcurate.select.excluded import excluded_photos
 from shroomcurate.select.licenses import LicensesNow, licenses_now
@@ -139,7 +141,12 @@ class _Request:
     listed: dict[int, str]
 
 
-def query(dataset: Dataset, options: QueryOptions = QueryOptions(), database_url: str | None = None) -> QuerySummary:
+def query(
+    dataset: Dataset,
+    options: QueryOptions = QueryOptions(),
+    database_url: str | None = None,
+    progress: Progress = silent,
+) -> QuerySummary:
     """Select the photos and write ``selection.parquet`` and ``selection.csv``.
 
     Raises
@@ -158,12 +165,13 @@ def query(dataset: Dataset, options: QueryOptions = QueryOptions(), database_url
         request = _request(connection, scope, options, template)
         driver: Any = connection.connection.driver_connection
         connection.exec_driver_sql(_SETTINGS)
-        execute(driver, _tally(), request.values)
-        connection.exec_driver_sql("SET TRANSACTION READ ONLY")  # a template of the user's own changes nothing
-        available = _available(driver)
-        rows = selected_rows(driver, template, request.values, available)
-        left_out, photos = _left_out(driver, request, rows)
-        excluded = _held(connection, request.values["exclude"])
+        with paced(progress, "select photos", database_url, scope.photos):
+            execute(driver, _tally(), request.values)
+            connection.exec_driver_sql("SET TRANSACTION READ ONLY")  # a template of the user's own changes nothing
+            available = _available(driver)
+            rows = selected_rows(driver, template, request.values, available)
+            left_out, photos = _left_out(driver, request, rows)
+            excluded = _held(connection, request.values["exclude"])
     if not rows.num_rows:
         raise _nothing(photos, left_out)
     table = with_classes(rows, options.per_class)

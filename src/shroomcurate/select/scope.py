@@ -28,6 +28,8 @@ class Scope:
     quality: str
     files: Mapping[str, str]
     """File of the dump -> sha256."""
+    photos: int
+    """How many it holds."""
 
     def load_command(self, taxa: Sequence[str] = (), quality: str | None = None) -> str:
         """Return the command that loads the same source with further taxa or another quality."""
@@ -123,12 +125,12 @@ def read_scope(connection: Connection) -> Scope:
     connection.exec_driver_sql("LOCK TABLE shroomcurate.load_ledger IN ACCESS SHARE MODE")
     connection.exec_driver_sql(f"SET LOCAL search_path = {CATALOGUE}")
     latest = (
-        "SELECT fingerprint, source, taxa, quality, report -> 'files' FROM shroomcurate.load_ledger "
-        "ORDER BY load_id DESC LIMIT 1"
+        "SELECT fingerprint, source, taxa, quality, report -> 'files', report -> 'tables' -> 'photos' -> 'kept' "
+        "FROM shroomcurate.load_ledger ORDER BY load_id DESC LIMIT 1"
     )
-    fingerprint, source, taxa, quality, files = connection.exec_driver_sql(latest).one()
+    fingerprint, source, taxa, quality, files, photos = connection.exec_driver_sql(latest).one()
     named = "SELECT name FROM taxa WHERE taxon_id = ANY (%s) AND active ORDER BY taxon_id"
     names = connection.exec_driver_sql(named, (taxa,)).scalars().all() if taxa else []
     roots = None if taxa is None else tuple(sorted(taxa))
     hashes = {Path(file["place"]).name: file["sha256"] for file in files or []}
-    return Scope(fingerprint, source, roots, tuple(names), quality, dict(sorted(hashes.items())))
+    return Scope(fingerprint, source, roots, tuple(names), quality, dict(sorted(hashes.items())), photos)
