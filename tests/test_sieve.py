@@ -37,7 +37,7 @@ def ended(name: str) -> bool:
 def test_tables_come_in_order_each_with_an_end(tmp_path: Path) -> None:
     sieve = Sieve(["Basidiomycota"], "research")
     with running_ahead(sieve, find_dump([dump(tmp_path)])) as parts:
-        came = [(table.table, sifted.kept.rows if sifted else None) for table, sifted in parts]
+        came = [(table.table, sifted.kept.rows if sifted else None) for table, sifted, _ in parts]
     assert [table for table, rows in came if rows is None] == list(NEEDS)
     assert [rows for table, rows in came if table == "photos"] == [3, None]
     assert not len(sieve.repeated)
@@ -56,7 +56,7 @@ def test_reading_begins_at_once_and_stops_where_too_much_waits(tmp_path: Path, m
             time.sleep(0.01)
         time.sleep(0.3)
         assert not files.tables["photos"].taken
-        assert sum(sifted.kept.rows for table, sifted in parts if sifted and table.table == "photos") == 2000
+        assert sum(sifted.kept.rows for table, sifted, _ in parts if sifted and table.table == "photos") == 2000
 
 
 def test_an_error_comes_where_its_rows_would_have(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_an_error_comes_where_its_rows_would_have(tmp_path: Path) -> None:
 
     def take() -> None:
         with running_ahead(Sieve(None, "any"), find_dump([source])) as parts:
-            came.extend(table.table for table, sifted in parts if sifted is None)
+            came.extend(table.table for table, sifted, _ in parts if sifted is None)
 
     with pytest.raises(BadDump, match="photos"):
         take()
@@ -82,7 +82,7 @@ def test_who_leaves_early_waits_for_nothing_and_leaves_no_thread(tmp_path: Path)
     os.write(writer, "\t".join(HEADERS["photos"]).encode() + b"\n")
     files = find_dump([source / f"{table}.csv{'' if table == 'photos' else '.gz'}" for table in NEEDS])
     with running_ahead(Sieve(None, "any"), files) as parts:
-        for table, sifted in parts:
+        for table, sifted, _ in parts:
             if table.table == "observations" and sifted is None:
                 break
         give_up = time.monotonic() + 10

@@ -126,6 +126,12 @@ class TestBars:
         written = in_terminal("import time\nwith Terminal().progress(): time.sleep(1.2)")
         assert "working, 0:00:0" in written
 
+    def test_work_that_takes_longer_than_anybody_knew_claims_no_end(self) -> None:
+        code = "progress(4, 5, 'sort'); time.sleep(0.7); progress(6, 0, 'sort'); time.sleep(1)"
+        written = in_terminal(f"import time\nwith Terminal().progress() as progress:\n    {code}")
+        assert "sort, 0:00:01" in written
+        assert "%" not in written.partition("sort, 0:00:01")[2]
+
     def test_work_that_is_done_at_once_draws_none(self) -> None:
         written = in_terminal("with Terminal().progress() as progress: progress(1, 2, 'embed')")
         assert "embed" not in written

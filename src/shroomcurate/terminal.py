@@ -313,6 +313,7 @@ def _bars(console: Console) -> Iterator[Progress]:
 
         working = Spinner("line" if console.options.ascii_only else "dots", style="dim")
         quiet_since = began = time.monotonic()
+        doing = "working"
 
         def get_renderables(self) -> Iterable[RenderableType]:
             now = time.monotonic()
@@ -321,7 +322,7 @@ def _bars(console: Console) -> Iterator[Progress]:
                 if now - self.began > _BAR_AFTER:
                     yield from super().get_renderables()
             elif now - self.quiet_since > _BAR_AFTER:
-                self.working.update(text=f"working, {timedelta(seconds=int(now - self.began))}")
+                self.working.update(text=f"{self.doing}, {timedelta(seconds=int(now - self.began))}")
                 yield self.working
 
     bar = Bars(
@@ -344,8 +345,8 @@ def _bars(console: Console) -> Iterator[Progress]:
             tasks[label] = bar.add_task(label, total=total or None, completed=done, amount="")
         task = bar.tasks[tasks[label]]
         amount = _amount(done, total, done - first[label], task.elapsed)
-        visible = not total or done < total
-        bar.update(tasks[label], completed=done, total=total or None, amount=amount, visible=visible)
+        bar.doing = "working" if total else label
+        bar.update(tasks[label], completed=done, total=total or None, amount=amount, visible=done < total)
 
     with bar:
         yield progress

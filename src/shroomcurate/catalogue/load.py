@@ -155,7 +155,7 @@ class _Filling:
         """Write the rows of all tables as they come; the server works on a table while the next one is read."""
         for name, of_table in groupby(parts, key=lambda part: part[0].table):
             with self._copy(name) as keep:
-                for table, sifted in of_table:
+                for table, sifted, taken in of_table:
                     if sifted is None:
                         # A bundle goes on behind the table.
                         self._progress(table.packed.bytes, Bytes(table.packed.bytes), f"read {name}")
@@ -163,7 +163,7 @@ class _Filling:
                     if name == "observations" and not self._reports[name].read:
                         self._refuse_without_room(table, sifted)
                     keep(sifted)
-                    self._progress(table.packed.taken, Bytes(table.packed.bytes), f"read {name}")
+                    self._progress(taken, Bytes(table.packed.bytes), f"read {name}")
             if name in ("taxa", "observations"):
                 with self.paced(f"sort {name}", name):
                     run_file(self._connection, f"schema/after_{name}.sql")

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 #: server is reached and makes its indexes.
 _WAITING = 64 << 20
 
-Part = tuple[TableStream, Sifted | None]
-"""What became of a block of a table; None behind its last."""
+Part = tuple[TableStream, Sifted | None, int]
+"""What became of a block of a table, None behind its last; and the bytes of the packed file that were read by then."""
 
 
 class Sieve:
@@ -79,8 +79,8 @@ class Sieve:
         }
         for table in open_tables(dump):
             for sifted in sift[table.table](table, left):
-                yield table, sifted
-            yield table, None
+                yield table, sifted, table.packed.taken
+            yield table, None, table.packed.taken
 
     def _taxa_of(self, table: TableStream, left: threading.Event) -> Iterator[Sifted]:  # noqa: ARG002  # small
         whole = read_whole(table)
@@ -143,8 +143,9 @@ def running_ahead(sieve: Sieve, dump: Dump) -> Iterator[Iterator[Part]]:
     def run() -> None:
         try:
             with closing(sieve.parts(dump, left)) as parts:
-                for table, sifted in parts:
-                    hand_over((table, sifted), len(sifted.kept.copy_rows) if sifted else 0)
+                for part in parts:
+                    sifted = part[1]
+                    hand_over(part, len(sifted.kept.copy_rows) if sifted else 0)
                     if left.is_set():
                         return
             hand_over(None)
