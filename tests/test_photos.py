@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from shroomcurate.photos import MAX_PIXELS, NotAPhoto, check_photo, decode_photo, read_photo
+from shroomcurate.jpeg import topmost_rows
+from shroomcurate.photos import MAX_PIXELS, NotAPhoto, PhotoFacts, check_photo, decode_photo, read_photo
 from tests.conftest import jpeg
 
 
@@ -151,6 +152,69 @@ def test_a_photo_damaged_anywhere_is_read_or_refused(
     file = tmp_path_factory.getbasetemp() / "damaged"
     file.write_bytes(photo)
     assert read_photo(file).mode == "RGB"
+
+
+LARGE = Image.fromarray(np.random.default_rng(2).integers(0, 255, (90, 70, 3), dtype=np.uint8))
+BASELINE = {
+    "plain": encoded(LARGE, "JPEG"),
+    "fine colours": encoded(LARGE, "JPEG", subsampling=0, quality=97),
+    "restarts": encoded(LARGE, "JPEG", restart_marker_blocks=3),
+    "grey": encoded(LARGE.convert("L"), "JPEG"),
+    "cmyk": encoded(LARGE.convert("CMYK"), "JPEG"),
+    "with EXIF data": encoded(LARGE, "JPEG", exif=b"Exif\0\0" + encoded(NOISE, "JPEG"), comment=b"\xff\xd9"),
+}
+#: Whole and damaged markers and their lengths, which random bytes seldom are.
+SPLINTERS = st.one_of(
+    st.binary(min_size=1, max_size=4),
+    st.builds(lambda marker, rest: bytes([0xFF, marker]) + rest, st.integers(0, 255), st.binary(max_size=3)),
+)
+
+
+def decoded_whole(content: bytes) -> PhotoFacts | None:
+    """Return what Pillow says when it decodes all of a JPEG; None when it refuses."""
+    try:
+        with Image.open(io.BytesIO(content), formats=["JPEG"]) as image:
+            image.load()
+            return PhotoFacts(*image.size, "jpg")
+    except Exception:  # noqa: BLE001  # whatever the damage makes it stumble over
+        return None
+
+
+@pytest.mark.parametrize("kind", BASELINE)
+@settings(max_examples=200)
+@given(
+    damage=st.lists(st.tuples(st.floats(0, 1), st.sampled_from([0, 1, 4, 100, 10_000]), SPLINTERS), max_size=3),
+    among_the_first=st.booleans(),
+)
+def test_the_verdict_on_a_jpeg_is_that_of_decoding_it_whole(
+    kind: str, damage: list[tuple[float, int, bytes]], among_the_first: bool
+) -> None:
+    content = BASELINE[kind]
+    for share, cut, splinter in damage:
+        place = int(share * min(len(content), 800 if among_the_first else len(content)))
+        content = content[:place] + splinter + content[place + cut :]
+    found = None
+    with contextlib.suppress(NotAPhoto):
+        found = check_photo(content)
+    assert found == decoded_whole(content)
+
+
+@pytest.mark.parametrize("kind", BASELINE)
+def test_a_whole_jpeg_is_not_decoded_to_its_end(kind: str) -> None:
+    part, height = topmost_rows(BASELINE[kind]) or (b"", 0)
+    assert height == 90
+    assert 0 < len(part) < len(BASELINE[kind])
+
+
+@pytest.mark.parametrize("height", [0, 7, 8, 90, 65_500, 65_501])
+def test_a_jpeg_of_another_height_than_it_has_gets_the_same_verdict(height: int) -> None:
+    content = BASELINE["plain"]
+    frame = content.index(b"\xff\xc0")
+    content = content[: frame + 5] + height.to_bytes(2) + content[frame + 7 :]
+    found = None
+    with contextlib.suppress(NotAPhoto):
+        found = check_photo(content)
+    assert found == decoded_whole(content)
 
 
 @given(st.binary(max_size=300))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shroomcurate.jpeg import topmost_rows
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -33,18 +35,29 @@ class NotAPhoto(ValueError):
 
 
 def check_photo(content: bytes) -> PhotoFacts:
-    """Decode a photo to its end; of several pictures the first, which is the one that every stage uses.
+    """Tell whether a photo decodes to its end; of several pictures the first, which is the one that every stage uses.
 
     Raises
     ------
     NotAPhoto
         Empty, no image of a known format, truncated, or too many pixels.
     """
+    if top := topmost_rows(content):
+        part, height = top
+        with _open(part) as image:
+            if image.format == "JPEG":  # an MPO is told by its first picture's segments, and may be damaged elsewhere
+                return _decoded(image, height)
     with _open(content) as image:
-        facts = PhotoFacts(image.width, image.height, EXTENSIONS[image.format or ""])
-        image.draft("L", (1, 1))  # a JPEG at an eighth of its size, and grey, is read to its last byte all the same
-        _load(image)
-        return facts
+        return _decoded(image, image.height)
+
+
+def _decoded(image: Image, height: int) -> PhotoFacts:
+    """Decode what was opened, which stands for a photo of this height."""
+    facts = PhotoFacts(image.width, height, EXTENSIONS[image.format or ""])
+    _refuse_a_bomb(image.width, height)
+    image.draft("L", (1, 1))  # a JPEG at an eighth of its size, and grey, is read to its last byte all the same
+    _load(image)
+    return facts
 
 
 def read_photo(path: Path, at_least: int | None = None) -> Image:
@@ -121,9 +134,13 @@ def _open(content: bytes) -> Image:
         start = content[:16].lstrip().lower()
         kind = "HTML or XML" if start.startswith(b"<") else "not a JPEG, PNG or GIF"
         raise NotAPhoto(kind) from error
-    if image.width * image.height > MAX_PIXELS:
-        raise NotAPhoto(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+    _refuse_a_bomb(image.width, image.height)
     return image
+
+
+def _refuse_a_bomb(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise NotAPhoto(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
 
 
 def _load(image: Image) -> None:
