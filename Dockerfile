@@ -23,11 +23,13 @@ RUN python -m pip install --no-deps .
 
 FROM python:3.12-slim
 COPY --from=build /opt/shroomcurate /opt/shroomcurate
-# Not as root. Whoever mounts a folder of somebody else's says --user "$(id -u):$(id -g)".
+# Not as root. Whoever mounts a folder of somebody else's says --user "$(id -u):$(id -g)", and so that the embedded
+# PostgreSQL finds that user's name, --volume /etc/passwd:/etc/passwd:ro.
 RUN useradd --create-home --uid 1000 shroomcurate \
     && install --directory --owner=shroomcurate /data
-# What is kept between two containers lies in the mounted folder: the catalogue, and the networks' weights.
-ENV PATH=/opt/shroomcurate/bin:$PATH SHROOMCURATE_HOME=/data/home KERAS_HOME=/data/home/keras
+# What is kept between two containers lies in the mounted folder: the catalogue, the networks' weights, the plots' fonts.
+ENV PATH=/opt/shroomcurate/bin:$PATH SHROOMCURATE_HOME=/data/home KERAS_HOME=/data/home/keras \
+    MPLCONFIGDIR=/data/home/matplotlib
 USER 1000
 WORKDIR /data
 ENTRYPOINT ["shroomcurate"]

@@ -1,4 +1,4 @@
-"""Every command in the documentation is one that the program takes; those of the tutorial and the how-tos are run."""
+"""Every command in the documentation is one that the program takes; those of README, tutorial and how-tos are run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from typer.testing import CliRunner
 from shroomcurate.cli import app
 from shroomcurate.demo.server import serve_photos
 from shroomcurate.errors import INTERRUPTED
+from tests import fault_server
+from tests.api_server import World, serving
 from tests.conftest import jpeg
+from tests.dump_server import DumpServer, Served
 from tests.dumps import AMANITA, BOLETUS, EDULIS, MUSCARIA, Dump
 
 ROOT = Path(__file__).parents[1]
@@ -167,6 +170,46 @@ def test_the_tutorial_goes_from_nothing_to_an_answer(workplace: Path, monkeypatc
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+def test_the_readme_goes_from_the_dump_to_an_export(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page, bucket = ROOT / "README.md", workplace / "bucket"
+    write_dump(bucket)
+    files = {f"/{file.name}": Served(file.read_bytes()) for file in bucket.glob("*.csv.gz")}
+    world = World()
+    for number, taxon in enumerate((MUSCARIA, EDULIS)):
+        world.observe_many(taxon, 8, first=100 * (number + 1))
+    (workplace / "species.txt").write_text("Amanita muscaria  # a name\nBoletus_edulis\n")
+    with (
+        serve_photos(bucket) as photos,
+        fault_server.running(DumpServer(files)) as dumps,  # type: ignore[type-var]
+        serving(world) as api,
+    ):
+        servers = {"fetch-dumps": ["--base-url", dumps.url], "load-api": ["--api-url", api.url]}
+        for each in ours(page):
+            words = each.words[1:]
+            if words[:2] == ["build", "--dry-run"]:
+                assert "#per-class = 500" in Path("shroomcurate.toml").read_text(encoding="utf-8"), "init wrote it"
+                Path("shroomcurate.toml").write_text(recipe_of(page, photos), encoding="utf-8")
+            # A home and a dataset of its own for what comes from the API, as the page says.
+            apart = {"HOME": "home-api", "DATASET": "dataset-api"} if words[0] == "load-api" else {}
+            for name, value in apart.items():
+                monkeypatch.setenv(f"SHROOMCURATE_{name}", value)
+            run([*words, *servers.get(words[0], [])], each.line, photos)
+            if words == ["download", "--size", "small"]:
+                assert len(list(Path("dataset-api/images").glob("*/*.jpg"))) == 12
+                monkeypatch.setenv("SHROOMCURATE_HOME", str(workplace / "home"))
+                monkeypatch.delenv("SHROOMCURATE_DATASET")
+    assert (workplace / "dataset" / "exports" / "webdataset" / "MANIFEST.json").is_file()
+
+
+def recipe_of(page: Path, photos: str) -> str:
+    """The recipe that stands on a page, for photos of this machine and of few."""
+    (text,) = re.findall(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    text = text.replace("per-class = 500", "per-class = 6\nmin-per-class = 2")
+    return text.replace("[clean]", f'[download]\nbase-url = "{photos}"\n\n[clean]\nembedder = "classic"')
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_how_tos_can_be_followed(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_dump(workplace / "inaturalist-open-data")
     shutil.copytree(workplace / "inaturalist-open-data" / "photos" / "sorted", workplace / "photos-of-others")
@@ -211,6 +254,7 @@ def write_dump(folder: Path) -> None:
             content = jpeg(photo_id, hue=50 * number)
             for target in (
                 folder / "photos" / str(photo_id) / "medium.jpg",
+                folder / "photos" / str(photo_id) / "small.jpg",
                 folder / "photos/sorted" / f"c{number}" / f"{photo_id}.jpg",
             ):
                 target.parent.mkdir(parents=True, exist_ok=True)

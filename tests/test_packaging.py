@@ -210,6 +210,13 @@ def test_the_wheel_works_in_an_environment_of_its_own(installed: Path, tmp_path:
     assert done == "6 6\n"
 
 
+def test_the_demo_of_the_wheel_goes_from_nothing_to_a_report(installed: Path, tmp_path: Path) -> None:
+    said = run([installed / "shroomcurate", "demo", "--species", "4", "--per-species", "9"], tmp_path)
+    assert "The report: demo/dataset/report.html" in said
+    assert (tmp_path / "demo" / "dataset" / "report.html").stat().st_size > 100_000
+    assert "All of it is current." in said
+
+
 def test_python_m_is_the_command_and_either_teaches_a_shell_its_options(installed: Path, tmp_path: Path) -> None:
     ways: list[list[str | Path]] = [[installed / "shroomcurate"], [installed / "python", "-m", "shroomcurate"]]
     said = [run([*way, "--help"], tmp_path, COLUMNS=100) for way in ways]

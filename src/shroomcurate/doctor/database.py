@@ -10,7 +10,7 @@ from pathlib import Path
 from shroomcurate.catalogue.address import without_password
 from shroomcurate.catalogue.ledger import LoadReport, last_load
 from shroomcurate.catalogue.note import read_note
-from shroomcurate.catalogue.server import connect
+from shroomcurate.catalogue.server import connect, refuse_nameless_user
 from shroomcurate.doctor.answer import Check
 from shroomcurate.errors import ShroomError
 from shroomcurate.home import home
@@ -30,6 +30,11 @@ def database(database_url: str | None) -> Iterator[Check]:
             yield problem
             return
         if not folder.exists():
+            try:
+                refuse_nameless_user()
+            except ShroomError as error:
+                yield Check("database", "problem", error.what, todo=(error.hint,))
+                return
             yield Check("database", "ok", f"embedded PostgreSQL, not used yet; it will lie in {folder}")
             yield Check("catalogue", "ok", "none yet", todo=(_LOAD,))
             return
