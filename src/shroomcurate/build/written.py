@@ -97,7 +97,8 @@ class Written:
             named = [key for key in table.keys.values() if key.parameter in table.values and _names(error.what, key)]
             key = max(named, key=lambda each: len(each.name), default=None)
             hint = re.sub(r"--([a-z])", r"\1", error.hint)
-            if key is not None and isinstance(table.values[key.parameter], str):
+            # Of licences the nearest by letters may permit what another forbids: their own hint knows which is meant.
+            if key is not None and key.name != "licenses" and isinstance(table.values[key.parameter], str):
                 hint = _meant(table.values[key.parameter], re.findall(r"[\w-]+", hint)) + hint
             what = re.sub(r"--([a-z])", r"\1", error.what)
             raise BadOption(f"{self.place(table, key.name if key else None)}: {what}", hint) from error
