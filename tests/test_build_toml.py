@@ -153,6 +153,13 @@ class TestWhatIsWrongIsNamedWithItsPlace:
             ("[load-csvs]\n[load-api]\n", "line 2, column 1", "beside [load-csvs]", "delete the other"),
             ("[load-api]\n", "line 1, column 1", "no species to ask for", "taxon Amanita"),
             (f"[clean]\neps = 1{'0' * 400}\n", "line 2, column 1", "eps is too large a number", "smaller"),
+            (
+                f"[query]\nseed = 1{'0' * 5000}\n[clean]\neps = 0.3\n",
+                "line 2: there",
+                "is too large a number",
+                "smaller",
+            ),
+            (f"[query]\ntaxon = [\n3,\n1{'0' * 5000}]\n", "line 4: there", "is too large a number", "smaller"),
             (f"[query]\nseed = {2**63}\n", "line 2, column 1", "seed is too large a number", "smaller"),
             ("dataset = '~nobodyhere/x'\n", "line 1, column 1", "there is no such user", "in full"),
             ('dataset = "a\\u0000b"\n', "line 1, column 1", "is no path", "Write a path"),
