@@ -226,6 +226,23 @@ def test_the_command_says_what_it_does_what_each_class_has_and_why_one_is_short(
     assert steps["query"] == {"stage": "query", "why": "per-class was 12, is 5", "runs": True}
 
 
+def test_what_a_stage_says_of_its_options_is_said_of_the_file(
+    fresh: tuple[Recipe, FaultServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, server = fresh
+    monkeypatch.setenv("SHROOMCURATE_DATABASE_URL", str(recipe.database_url))
+    file = write_toml(tmp_path, server, Path(recipe.load.sources[0]))  # type: ignore[union-attr]
+    for option, said in {
+        "min-per-class = 1000": "min-per-class below [query]",
+        'quality = "any"': "taxon, quality below [load-csvs]",
+    }.items():
+        file.write_text(file.read_text().replace("species = 3", option))
+        ended = CliRunner().invoke(app, ["build", str(file)])
+        assert ended.exit_code, ended.output
+        assert ended.stderr.splitlines()[-1] == f"In shroomcurate.toml: {said}", ended.stderr
+        file.write_text(file.read_text().replace(option, "species = 3"))
+
+
 def test_of_a_circle_the_best_standing_is_taken_wherever_the_way_came_into_it() -> None:
     circle = [Standing(0, 2, "b"), Standing(1, 0, "c"), Standing(0, 1, "a")]
     for start in range(3):
