@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -84,7 +85,8 @@ class TestABuild:
         assert found.shortages == {"Amanita_vaginata": PER_CLASS - short.kept}
         assert short.why.startswith("the catalogue has 10; 1 gone")
         assert short.removed["duplicate"] > 0
-        assert f"{short.removed['duplicate']} duplicate" in short.why
+        assert f"{short.removed['duplicate']} duplicate; the reserve is used up" in short.why
+        assert replace(short, reserve_left=3).why.endswith("; 3 left in reserve")
         assert not found.classes["Boletus_edulis"].why
         assert {stage.state for stage in status(dataset).stages[:3]} == {"current"}
 
@@ -220,6 +222,11 @@ def test_the_command_says_what_it_does_what_each_class_has_and_why_one_is_short(
         assert f"{stage:<16}current" in done.output
     assert f"Amanita_vaginata lacks {PER_CLASS - kept(Dataset(recipe.dataset))['Amanita_vaginata']}" in done.output
     assert "2 of 3 classes have all 12" in done.output
+    head, *classes = re.findall(r"^(?:class|[A-Z]\w+_\w+)  .*", done.output, re.MULTILINE)
+    assert head.split() == ["class", "asked", "catalogue", "reserve", "left", "lost", "removed", "kept"]
+    there = {line.split()[0]: line.split()[1:4] for line in classes}
+    assert there["Amanita_vaginata"] == [str(PER_CLASS), "10", "0"]
+    assert 0 < int(there["Amanita_muscaria"][2]) < 30
     file.write_text(file.read_text().replace("per-class = 12", "per-class = 5"))
     planned = CliRunner().invoke(app, ["build", str(file), "--dry-run", "--json"])
     steps = {step["stage"]: step for step in json.loads(planned.stdout)["steps"]}

@@ -117,17 +117,18 @@ def build(terminal: Terminal, summary: BuildSummary) -> None:
             name,
             each.asked,
             _known(each.available),
+            each.reserve_left,
             each.gone + each.corrupt + each.failed,
             _sum(each.removed),
             each.kept,
         )
         for name, each in summary.classes.items()
     ]
-    header = ("class", "asked", "catalogue", "lost", "removed", "kept")
+    header = ("class", "asked", "catalogue", "reserve left", "lost", "removed", "kept")
     terminal.table("Photos", header, shortened(rows))
     short = len(summary.shortages)
     if short:
-        terminal.say(f"\n[yellow]{many(short, 'class is', 'classes are')} short, and the reserve is used up:[/]")
+        terminal.say(f"\n[yellow]{many(short, 'class is', 'classes are')} short:[/]")
         for name, missing in worst_first(summary.shortages)[:10]:
             terminal.item("", f"[bold]{escape(name)}[/] lacks {missing:,}: {escape(summary.classes[name].why)}", 2)
         if short > 10:
