@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -84,7 +85,8 @@ class TestABuild:
         assert found.shortages == {"Amanita_vaginata": PER_CLASS - short.kept}
         assert short.why.startswith("the catalogue has 10; 1 gone")
         assert short.removed["duplicate"] > 0
-        assert f"{short.removed['duplicate']} duplicate" in short.why
+        assert f"{short.removed['duplicate']} duplicate; the reserve is used up" in short.why
+        assert replace(short, reserve_left=3).why.endswith("; 3 left in reserve")
         assert not found.classes["Boletus_edulis"].why
         assert {stage.state for stage in status(dataset).stages[:3]} == {"current"}
 
@@ -193,8 +195,9 @@ def test_an_export_is_made_anew_when_its_files_are_others_or_another_version_wro
     assert due() is None
     photo.unlink()
     assert due() == f"{photo.relative_to(folder)} in it is gone"
-    photo.write_bytes(whole[:-1])
-    assert due() == f"{photo.relative_to(folder)} in it is another one"
+    for other in (whole[:-1], whole[:-1] + b"x"):
+        photo.write_bytes(other)
+        assert due() == f"{photo.relative_to(folder)} in it is another one"
     photo.write_bytes(whole)
     manifest.write_text(text.replace(f'\n "version": "{__version__}"', '\n "version": "0.0"'))
     assert due() == "another version wrote it"
@@ -219,10 +222,32 @@ def test_the_command_says_what_it_does_what_each_class_has_and_why_one_is_short(
         assert f"{stage:<16}current" in done.output
     assert f"Amanita_vaginata lacks {PER_CLASS - kept(Dataset(recipe.dataset))['Amanita_vaginata']}" in done.output
     assert "2 of 3 classes have all 12" in done.output
+    head, *classes = re.findall(r"^(?:class|[A-Z]\w+_\w+)  .*", done.output, re.MULTILINE)
+    assert head.split() == ["class", "asked", "catalogue", "reserve", "left", "lost", "removed", "kept"]
+    there = {line.split()[0]: line.split()[1:4] for line in classes}
+    assert there["Amanita_vaginata"] == [str(PER_CLASS), "10", "0"]
+    assert 0 < int(there["Amanita_muscaria"][2]) < 30
     file.write_text(file.read_text().replace("per-class = 12", "per-class = 5"))
     planned = CliRunner().invoke(app, ["build", str(file), "--dry-run", "--json"])
     steps = {step["stage"]: step for step in json.loads(planned.stdout)["steps"]}
     assert steps["query"] == {"stage": "query", "why": "per-class was 12, is 5", "runs": True}
+
+
+def test_what_a_stage_says_of_its_options_is_said_of_the_file(
+    fresh: tuple[Recipe, FaultServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, server = fresh
+    monkeypatch.setenv("SHROOMCURATE_DATABASE_URL", str(recipe.database_url))
+    file = write_toml(tmp_path, server, Path(recipe.load.sources[0]))  # type: ignore[union-attr]
+    for option, said in {
+        "min-per-class = 1000": "min-per-class below [query]",
+        'quality = "any"': "taxon, quality below [load-csvs]",
+    }.items():
+        file.write_text(file.read_text().replace("species = 3", option))
+        ended = CliRunner().invoke(app, ["build", str(file)])
+        assert ended.exit_code, ended.output
+        assert ended.stderr.splitlines()[-1] == f"In shroomcurate.toml: {said}", ended.stderr
+        file.write_text(file.read_text().replace(option, "species = 3"))
 
 
 def test_of_a_circle_the_best_standing_is_taken_wherever_the_way_came_into_it() -> None:

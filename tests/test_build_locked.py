@@ -23,7 +23,9 @@ from shroomcurate.clean.tables import SCHEMA as CLEAN
 from shroomcurate.dataset import Dataset, Receipt, make_table, write_table
 from shroomcurate.download import SCHEMA as DOWNLOADS
 from shroomcurate.errors import LOCK_UNMET, BadOption, DamagedFile, SourceMissing
+from shroomcurate.report import report
 from shroomcurate.select import SCHEMA as SELECTION
+from shroomcurate.status import status
 from tests.conftest import jpeg, selection_rows
 from tests.fault_server import FaultServer
 from tests.recipes import built, images, photo_server, write_toml
@@ -67,6 +69,25 @@ def test_without_dump_and_database_the_photos_are_the_same_to_the_byte(
     made_anew = {"photo_id", "photo_uuid", "rank_in_class", "role", "other_observations"}
     for name in set(theirs.columns) - made_anew:
         assert both[name].astype(str).tolist() == both[f"{name}_then"].astype(str).tolist(), name
+
+
+def test_status_never_sends_anybody_to_a_command_that_changes_what_the_lock_holds(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(elsewhere)
+    recipe, dataset = read_recipe(Path("shroomcurate.toml")), Dataset(Path("dataset"))
+    again = f"shroomcurate build --locked {dataset.option}"
+    build_locked(recipe)
+    assert status(dataset).next_command == f"shroomcurate report {dataset.option}"
+    for victim in (next(dataset.images.glob("*/*")), dataset.path("selection.csv")):
+        victim.unlink()
+        assert status(dataset).next_command == again
+        build_locked(recipe)
+    report(dataset)
+    found = status(dataset)
+    assert [stage.state for stage in found.stages] == ["current", "current", "not needed", "not needed", "current"]
+    assert found.next_command is None
+    assert [*found.also] == [f"shroomcurate clean {dataset.option}"]
 
 
 def test_photos_that_are_gone_or_changed_are_listed_and_the_others_come(

@@ -140,6 +140,7 @@ class TestWhatIsWrongIsNamedWithItsPlace:
             ("[query]\nrank = 'specis'\n", "line 2, column 1", "rank 'specis'", "Did you mean species?"),
             ("[query]\n\n\nper-class = 0\n", "line 4, column 1", "per-class 0 is too small", "Give 1 or more"),
             ("[download]\nsize = 'meduim'\n", "line 2, column 1", "'meduim'", "Did you mean medium?"),
+            ("[query]\nlicenses = 'CC-BY-4.0'\n", "line 2, column 1", "'CC-BY-4.0'", "Did you mean CC-BY? Use"),
             ("[clean]\nembedder = 'clasic'\n", "line 2, column 1", "clasic", "Did you mean classic?"),
             ("[train-baseline]\nphone = 'fast'\n", "line 2, column 1", "phone is 'fast'", "Give one of"),
             ("[train-baseline]\nsplit = '70'\n", "line 2, column 1", "split is '70'", "such as 70/15/15"),
@@ -152,6 +153,13 @@ class TestWhatIsWrongIsNamedWithItsPlace:
             ("[load-csvs]\n[load-api]\n", "line 2, column 1", "beside [load-csvs]", "delete the other"),
             ("[load-api]\n", "line 1, column 1", "no species to ask for", "taxon Amanita"),
             (f"[clean]\neps = 1{'0' * 400}\n", "line 2, column 1", "eps is too large a number", "smaller"),
+            (
+                f"[query]\nseed = 1{'0' * 5000}\n[clean]\neps = 0.3\n",
+                "line 2: there",
+                "is too large a number",
+                "smaller",
+            ),
+            (f"[query]\ntaxon = [\n3,\n1{'0' * 5000}]\n", "line 4: there", "is too large a number", "smaller"),
             (f"[query]\nseed = {2**63}\n", "line 2, column 1", "seed is too large a number", "smaller"),
             ("dataset = '~nobodyhere/x'\n", "line 1, column 1", "there is no such user", "in full"),
             ('dataset = "a\\u0000b"\n', "line 1, column 1", "is no path", "Write a path"),
@@ -170,6 +178,10 @@ class TestWhatIsWrongIsNamedWithItsPlace:
         assert said.startswith(f"{HERE}, {place}"), said
         assert what in said
         assert hint in todo
+
+    @pytest.mark.parametrize("written", ["CC-BY-NX", "CC-BY-N", "CC-BY-DN", "CC-B", "CC-BY-NC-XA"])
+    def test_no_licence_is_guessed(self, written: str) -> None:
+        assert "Did you mean" not in refused(f"[query]\nlicenses = '{written}'\n")[1]
 
     def test_a_file_that_is_not_there_or_no_text(self, tmp_path: Path) -> None:
         with pytest.raises(SourceMissing, match="There is no file") as raised:

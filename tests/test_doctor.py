@@ -485,6 +485,27 @@ class TestTheMachine:
         assert check.state == "problem"
         assert check.todo[0].endswith("-m pip install tensorflow")
 
+    @pytest.mark.parametrize("package", ["tensorflow-cpu", None])
+    def test_a_library_counts_whatever_package_brings_it(
+        self, package: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "tensorflow").mkdir()
+        (tmp_path / "tensorflow" / "__init__.py").write_text("raise ImportError('nobody is to import it')")
+        if package:
+            facts = tmp_path / "tensorflow_cpu-2.19.1.dist-info"
+            facts.mkdir()
+            (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 2.19.1\n")
+            (facts / "top_level.txt").write_text("tensorflow\n")
+        monkeypatch.setattr(sys, "path", [str(tmp_path)])
+        monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+        assert machine._version("tensorflow") == ("2.19.1" if package else "of unknown version")
+
+    def test_a_folder_without_code_is_no_library(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "tensorflow").mkdir()
+        monkeypatch.setattr(sys, "path", [str(tmp_path)])
+        monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+        assert machine._version("tensorflow") is None
+
 
 class TestTheDatabase:
     def test_an_empty_machine_is_well_and_no_server_is_made(

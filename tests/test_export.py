@@ -213,6 +213,11 @@ class TestWhereItGoes:
         with pytest.raises(BadOption, match="NOTICE"):
             export(made, out)
         assert (out / "NOTICE").read_text() == "a note of mine"
+        export(made, out, ExportOptions(force=True))
+        photo = min(out.rglob("*.jpg"))
+        photo.write_bytes(bytes(photo.stat().st_size))
+        with pytest.raises(BadOption, match=photo.name):
+            export(made, out)
         (out / ".lock").touch()  # a kill at the last moment leaves it
         assert export(made, out, ExportOptions(force=True)).replaced
 

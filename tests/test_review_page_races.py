@@ -190,6 +190,30 @@ def test_what_was_decided_while_the_facts_were_on_their_way_is_shown(
     assert saved(page) == on_disk(fungi) == {mine: "keep", theirs: "scenery"}
 
 
+@pytest.mark.parametrize(("keys", "place"), [((), 0), (("End",), 29), (("k",), 2)])
+def test_an_undo_goes_where_it_was_only_when_nobody_has_moved_on(
+    page: Page, server: Reviewed, keys: tuple[str, ...], place: int
+) -> None:
+    done: list[bool] = []
+
+    def late(route: Route) -> None:
+        answer = route.fetch()
+        press(page, *keys)
+        route.fulfill(response=answer)
+        done.append(True)
+
+    open_view(page, server.url)
+    press(page, "k")
+    all_saved(page)
+    page.route(UNDO, late, times=1)
+    press(page, "u")
+    while not done:
+        page.wait_for_timeout(100)
+    all_saved(page)
+    page.wait_for_timeout(300)
+    expect(page.locator("#list .cell.focused")).to_have_attribute("data-number", str(place))
+
+
 @pytest.mark.parametrize("held", ["api/view", "main.js"])
 def test_who_types_before_the_photos_are_there_gets_what_was_typed(page: Page, server: Reviewed, held: str) -> None:
     def late(route: Route) -> None:

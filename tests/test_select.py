@@ -854,6 +854,34 @@ def test_profiles_are_what_they_say() -> None:
     assert not [name for name in accepted_licenses("share") if "ND" in name]
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("CC BY-NC", "CC-BY-NC"),
+        ("cc_by_nc_nd", "CC-BY-NC-ND"),
+        ("CCBYSA", "CC-BY-SA"),
+        ("by-nc-sa", "CC-BY-NC-SA"),
+        ("CC-BY-4.0", "CC-BY"),
+        ("CC BY-ND 4.0 International", "CC-BY-ND"),
+        ("CC0,CC-BY-NC-4", "CC-BY-NC"),
+        ("CC-0", "CC0"),
+        ("CC0 1.0", "CC0"),
+        ("Commercial", "commercial"),
+    ],
+)
+def test_a_licence_that_is_written_otherwise_is_named(written: str, meant: str) -> None:
+    with pytest.raises(BadOption) as error:
+        accepted_licenses(written)
+    assert error.value.hint.startswith(f"Did you mean {meant}? Use a profile (")
+
+
+@pytest.mark.parametrize("written", ["", "CC", "CC-BY-N", "CC-BY-3.0-NC", "CC-BY-NX", "CC0,comercial", "CC0,any"])
+def test_a_licence_that_is_none_is_not_guessed_for_another_may_permit_more(written: str) -> None:
+    with pytest.raises(BadOption) as error:
+        accepted_licenses(written)
+    assert error.value.hint.startswith("Use a profile (")
+
+
 @given(names=st.dictionaries(st.integers(1, 10**7), st.text(max_size=20), max_size=30))
 def test_class_folders_are_one_each_and_safe_on_any_file_system(names: dict[int, str]) -> None:
     folders = class_folders(names)

@@ -6,6 +6,7 @@ answers at https://creativecommons.org/faq/.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from itertools import combinations
 
@@ -77,9 +78,21 @@ def accepted_licenses(text: str) -> list[str]:
         if name not in LICENSES:
             raise BadOption(
                 f"--licenses: {name!r} is not a licence of iNaturalist's open data.",
-                f"Use a profile ({', '.join(LICENSE_PROFILES)}) or some of {', '.join(LICENSES)}, joined by commas.",
+                f"{_meant(name, text)}Use a profile ({', '.join(LICENSE_PROFILES)}) or some of {', '.join(LICENSES)}, "
+                "joined by commas.",
             )
     return [name for name in LICENSES if name in names]
+
+
+def _meant(name: str, text: str) -> str:
+    """Say which licence or profile this is, written otherwise. The nearest by letters may permit what was not meant."""
+
+    def plain(word: str) -> str:
+        without_version = re.sub(r"V?[1-9](\.\d)?\W*(INTERNATIONAL)?$", "", word.upper())
+        return re.sub(r"[\W_]", "", without_version).removeprefix("CC")
+
+    known = LICENSES if "," in text else (*LICENSES, *LICENSE_PROFILES)
+    return "".join(f"Did you mean {each}? " for each in known if plain(each) == plain(name))
 
 
 def combine(first: str, second: str) -> bool:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
+from shroomcurate.cli.keys import as_keys
+from shroomcurate.errors import ShroomError
 from shroomcurate.progress import Bytes, Progress, silent
 from shroomcurate.safety import SAFETY_NOTICE
 from shroomcurate.show import many, shortened, worst_first
@@ -25,16 +27,20 @@ _INDENT = 16
 class Story:
     """Tells each step as it comes, with bars while it runs. Use it as a context."""
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal, file: Path) -> None:
         self._terminal = terminal
+        self._file = file
+        self._stage = ""
         self._bars = ExitStack()
         self._progress: Progress = silent
 
     def __enter__(self) -> Story:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, *__: object) -> None:
         self._bars.close()
+        if isinstance(error, ShroomError) and (written := as_keys(error.hint, self._stage)):
+            error.hint += f"\nIn {self._file.name}: {written}"
 
     def progress(self, done: int, total: int, label: str) -> None:
         """Draw the bars of the step that runs."""
@@ -44,6 +50,7 @@ class Story:
         """Tell that a step begins, or is left alone, or how it ended."""
         self._bars.close()
         self._progress = silent
+        self._stage = step.stage
         if result is not None:
             self._terminal.item("", escape(_came_of(step, result)), _INDENT)
         elif step.why is None:
@@ -110,17 +117,18 @@ def build(terminal: Terminal, summary: BuildSummary) -> None:
             name,
             each.asked,
             _known(each.available),
+            each.reserve_left,
             each.gone + each.corrupt + each.failed,
             _sum(each.removed),
             each.kept,
         )
         for name, each in summary.classes.items()
     ]
-    header = ("class", "asked", "catalogue", "lost", "removed", "kept")
+    header = ("class", "asked", "catalogue", "reserve left", "lost", "removed", "kept")
     terminal.table("Photos", header, shortened(rows))
     short = len(summary.shortages)
     if short:
-        terminal.say(f"\n[yellow]{many(short, 'class is', 'classes are')} short, and the reserve is used up:[/]")
+        terminal.say(f"\n[yellow]{many(short, 'class is', 'classes are')} short:[/]")
         for name, missing in worst_first(summary.shortages)[:10]:
             terminal.item("", f"[bold]{escape(name)}[/] lacks {missing:,}: {escape(summary.classes[name].why)}", 2)
         if short > 10:

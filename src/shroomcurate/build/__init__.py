@@ -59,7 +59,7 @@ class BuildSummary(Summary):
     kept: int
     """Clean photos of all classes."""
     shortages: dict[str, int]
-    """Class -> clean photos it lacks, now that its reserve is used up."""
+    """Class -> clean photos it lacks."""
     lock: str
     seconds: float
 

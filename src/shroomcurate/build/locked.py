@@ -132,7 +132,7 @@ def _select(dataset: Dataset, lock: Lock) -> None:
             f"{dataset.root} holds a selection of its own, and not that of a lock.",
             "Give --dataset a folder that is empty or not there.",
         )
-    if before is not None and before.options["lock"] == lock.sha256:
+    if before is not None and before.options["lock"] == lock.sha256 and dataset.path("selection.csv").exists():
         return
     facts = {"lock": lock.sha256, "asked": dict(lock.options.get("query", {})), **lock.facts}
     per_class = lock.options.get("query", {}).get("per_class")

@@ -43,7 +43,8 @@ class ClassTally:
             there = f"the catalogue has {self.available:,}"
         else:
             there = f"{self.selected:,} were selected"
-        return f"{there}; {parts or 'none of them lost'}"
+        left = f"{self.reserve_left:,} left in reserve" if self.reserve_left else "the reserve is used up"
+        return f"{there}; {parts or 'none of them lost'}; {left}"
 
 
 def tally(dataset: Dataset) -> dict[str, ClassTally]:

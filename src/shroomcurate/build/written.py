@@ -56,6 +56,9 @@ class Written:
                 f"{self.file}, {place}: {what}.",
                 'Write options like these, below the name of their stage: [query], per-class = 500, rank = "genus"',
             ) from error
+        except ValueError as error:  # Python reads no number of more than some thousand digits
+            line = _line_of_that_number(self.text)
+            raise BadOption(f"{self.file}, line {line}: there is too large a number.", "Give a smaller one.") from error
 
     @cached_property
     def common(self) -> Mapping[str, Any]:
@@ -97,7 +100,8 @@ class Written:
             named = [key for key in table.keys.values() if key.parameter in table.values and _names(error.what, key)]
             key = max(named, key=lambda each: len(each.name), default=None)
             hint = re.sub(r"--([a-z])", r"\1", error.hint)
-            if key is not None and isinstance(table.values[key.parameter], str):
+            # Of licences the nearest by letters may permit what another forbids: their own hint knows which is meant.
+            if key is not None and key.name != "licenses" and isinstance(table.values[key.parameter], str):
                 hint = _meant(table.values[key.parameter], re.findall(r"[\w-]+", hint)) + hint
             what = re.sub(r"--([a-z])", r"\1", error.what)
             raise BadOption(f"{self.place(table, key.name if key else None)}: {what}", hint) from error
@@ -207,6 +211,19 @@ def position(text: str, table: str | None, name: str) -> tuple[int, int]:
         begin = end
     line = lines[begin] if begin < len(lines) else ""
     return begin + 1, len(line) - len(line.lstrip()) + 1
+
+
+def _line_of_that_number(text: str) -> int:
+    """Return the line of the first number that has too many digits for Python, which tomllib does not tell."""
+    lines = re.findall(r"[^\n]*\n|[^\n]+", text)
+    for end in range(1, len(lines)):
+        try:
+            tomllib.loads("".join(lines[:end]))
+        except tomllib.TOMLDecodeError:
+            continue
+        except ValueError:
+            return end
+    return len(lines)
 
 
 def _names(what: str, key: Key) -> bool:

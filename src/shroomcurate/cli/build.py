@@ -72,7 +72,7 @@ def build(
                 steps = plan(recipe)
             show_build.plan(terminal, steps)
             return
-        with show_build.Story(terminal) as story:
+        with show_build.Story(terminal, file) as story:
             if locked:
                 found = build_locked(recipe, story.progress, story.tell, compare=there)
             else:

@@ -6,6 +6,7 @@ Name, type, default and help of each come from the command's function, so they a
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -60,6 +61,16 @@ def once() -> Mapping[str, str]:
 def common() -> Mapping[str, Key]:
     """Return what may stand above the tables."""
     return {key.name: key for key in _declared("query") if key.parameter in COMMON}
+
+
+def as_keys(hint: str, stage: str) -> str:
+    """Say below which tables the options stand that a stage's hint names; behind a command they are that command's."""
+    known, table, found = keys(), stage, dict[str, dict[str, None]]()
+    for command, option in re.findall(r"shroomcurate ([a-z-]+)|--([a-z-]+)", hint):
+        table = command or table
+        if option in known.get(table, {}):
+            found.setdefault(table, {})[option] = None
+    return "; ".join(f"{', '.join(names)} below [{name}]" for name, names in found.items())
 
 
 def _registered() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import resource
@@ -32,10 +33,18 @@ _TOO_LITTLE_MEMORY = 1 << 30
 
 _FEW_FILES = 1024
 
+#: The large libraries: the usual package of each -> the module that it brings.
+_LIBRARIES = {
+    "tensorflow": "tensorflow",
+    "pyarrow": "pyarrow",
+    "scikit-learn": "sklearn",
+    "ai-edge-litert": "ai_edge_litert",
+}
+
 
 def python() -> Iterator[Check]:
     """Say which Python runs, and whether the large libraries are made for it and for this processor."""
-    missing = [name for name in ("tensorflow", "pyarrow", "scikit-learn", "ai-edge-litert") if not _version(name)]
+    missing = [name for name in _LIBRARIES if not _version(name)]
     place = f"{platform.python_version()}, {sys.prefix}"
     inside = sys.prefix != sys.base_prefix
     facts = {"version": platform.python_version(), "prefix": sys.prefix, "virtual_environment": inside}
@@ -53,10 +62,18 @@ def python() -> Iterator[Check]:
 
 
 def _version(name: str) -> str | None:
+    """Return the version of a library, also where another package than the usual one brings it, as tensorflow-cpu does.
+
+    Nothing is imported. None where there is no such module; a folder without code, such as pip leaves behind, is none.
+    """
+    module = importlib.util.find_spec(_LIBRARIES[name])
+    if module is None or module.origin is None:
+        return None
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return None
+        others = metadata.packages_distributions().get(_LIBRARIES[name])
+        return metadata.version(others[0]) if others else "of unknown version"
 
 
 def _without_avx() -> bool:

@@ -75,17 +75,15 @@ def empty_folders(folder: Path) -> set[str]:
 
 
 def foreign_files(folder: Path) -> list[str]:
-    """Return the files in an export that its manifest does not know, or knows in another size, sorted.
+    """Return the files in an export that its manifest does not know, or knows with other bytes, sorted.
 
     A link says nothing of the file that it leads to, which stays where it is.
     """
     known = read_manifest(folder).files
-    return [
-        path
-        for path in files_in(folder)
-        if path not in known or not ((file := folder / path).is_symlink() or file.stat().st_size == known[path][0])
-        if path != LOCK
-    ]
+    found = [path for path in files_in(folder) if path != LOCK]
+    own = [path for path in found if path in known and not (folder / path).is_symlink()]
+    edited = {path for path, *content in hashed(folder, own) if tuple(content) != known[path]}
+    return [path for path in found if path not in known or path in edited]
 
 
 def write_manifest(records: Records, folder: Path, options: ExportOptions, progress: Progress = silent) -> Manifest:

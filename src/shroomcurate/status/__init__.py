@@ -78,9 +78,13 @@ def _next_step(look: Look, stages: Mapping[str, StageStatus]) -> _Step:
         name: f"shroomcurate {name} {look.dataset.option}{options_of(look, name)}" for name in (*stages, "review")
     }
     todo = [name for name, stage in stages.items() if stage.state not in DONE]
+    if look.only_of_a_lock:
+        command |= dict.fromkeys(("query", "download"), f"shroomcurate build --locked {look.dataset.option}")
     if "query" in todo and stages["query"].state == "missing" and not _catalogue_there():
         return _first_of_all()
     also = _by_eye(look, stages, command["review"])
+    if look.only_of_a_lock and not todo:
+        also = {command["clean"]: "to judge the photos here, as training needs; it may move some that the lock keeps"}
     before_training = {"query", "download", "clean"}.isdisjoint(todo)
     if places := fillable(look) if before_training else 0:
         because = f"the reserve can fill {places:,} places that cleaning has left; then clean again"

@@ -12,7 +12,8 @@ STATES = {
     "unfinished": "it was broken off, or what lies on disk is not what its table says",
     "missing": "it has not run yet",
     "damaged": "a file of it cannot be read",
-    "not needed": "the photos are somebody else's class folders, so nothing was selected or fetched",
+    "not needed": "the photos are somebody else's class folders, never selected or fetched; or those of a lock, whose "
+    "maker has judged them",
 }
 
 #: The states after which nothing of a stage is left to do.

@@ -96,6 +96,14 @@ class Look:
         return not ours and bool(self.photos)
 
     @cached_property
+    def only_of_a_lock(self) -> bool:
+        """Whether the photos are those of a lock, and nobody has judged them here."""
+        with contextlib.suppress(DamagedFile):
+            receipt = self.receipt("selection.parquet") if self.has("selection.parquet") else None
+            return receipt is not None and "lock" in receipt.options and not self.has("clean.parquet")
+        return False
+
+    @cached_property
     def downloads(self) -> pa.Table:
         """What ``downloads.parquet`` says of each photo."""
         return self.table("downloads.parquet", "class", "role", "status", "path", "bytes")

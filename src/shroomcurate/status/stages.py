@@ -120,7 +120,7 @@ def clean(look: Look) -> StageStatus:
     if not look.has("clean.parquet"):
         if look.has("embeddings.parquet") or look.has(_EMBEDDING):
             return StageStatus("clean", "unfinished", ("photos are embedded, but not judged yet",))
-        return StageStatus("clean", "missing")
+        return StageStatus("clean", "not needed" if look.only_of_a_lock else "missing")
     table = look.table("clean.parquet", "path", "kept", "reason", "decided_by")
     kept = count(table, "kept").get(True, 0)
     new, lost, elsewhere = _unlike_the_disk(look, table)
@@ -204,7 +204,8 @@ def train(look: Look) -> StageStatus:
     if run is None:
         if look.has("splits.parquet"):
             broken_off.insert(0, "the photos are split, but nothing is trained yet")
-        return StageStatus("train-baseline", "unfinished" if broken_off else "missing", tuple(broken_off))
+        not_yet = "not needed" if look.only_of_a_lock else "missing"
+        return StageStatus("train-baseline", "unfinished" if broken_off else not_yet, tuple(broken_off))
     splits = look.counts("splits.parquet", "split") if look.has("splits.parquet") else {}
     stale = look.made_from("splits.parquet") if splits else ["the split is gone"]
     stale += look.changes(read_metrics(run).get("inputs", {}))

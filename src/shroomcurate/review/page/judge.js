@@ -8,6 +8,11 @@ export class Judge {
   constructor(store, wall, say, dialog) {
     Object.assign(this, { store, wall, say, dialog });
     this.large = null; // the large view; while it is open, a decision is about its photo alone
+    this.touched = 0; // how often a hand has done something
+    const touch = (event) => { this.touched += event.repeat ? 0 : 1; };
+    for (const name of ["keydown", "pointerdown", "click", "wheel"]) {
+      document.addEventListener(name, touch, { capture: true, passive: true });
+    }
   }
 
   targets() {
@@ -46,12 +51,15 @@ export class Judge {
     else if (this.wall.index < this.wall.order.length - 1) this.wall.focus(this.wall.index + 1);
   }
 
-  /** Take back the last step of this tab and go where it was. */
+  /** Take back the last step of this tab and go where it was, unless the answer comes after the next key: a photo that
+   * somebody looks at does not give way to another. */
   async undo() {
+    const { touched } = this;
     try {
       const answer = await this.store.undo();
       const skipped = answer.skipped ? ` ${photos(answer.skipped)} stay: somebody has judged them anew.` : "";
       this.say(`Taken back: ${photos(answer.photos.length)}.${skipped}`);
+      if (touched !== this.touched) return;
       const place = this.wall.placeOf(answer.photos[0] ?? -1);
       if (this.large.open && answer.photos.length) this.large.goTo(answer.photos[0]);
       else if (place >= 0) this.wall.focus(place);
