@@ -6,7 +6,7 @@ where it is installed, else a small one (``--server small`` takes that anyway). 
 they are installed; img2dataset brings its own versions of much, so ``--img2dataset`` takes the Python of another
 environment. ``--memory 20000,200000`` instead runs `download` alone, over so many photos, and prints its memory.
 
-Of them only `download` decodes every photo, waits for the disk at its end, keeps a journal, and can be killed at any
+Of them only `download` judges every photo, waits for the disk at its end, keeps a journal, and can be killed at any
 moment. img2dataset is told to neither resize nor encode, and to leave EXIF data alone; it hashes, as
 `download` does, and also writes a JSON file for each photo; as "decoding" it opens each photo as well.
 """
