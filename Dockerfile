@@ -1,6 +1,6 @@
 # The command line in a container, about 3 GB, most of it TensorFlow:
 #   docker build -t shroomcurate .
-#   docker run --rm -it --init -v "$PWD:/data" shroomcurate doctor
+#   docker run --rm -it --init --shm-size 512m -v "$PWD:/data" shroomcurate doctor
 # With the database of docker-compose.yml: docker compose run --rm shroomcurate query --species 20
 
 FROM python:3.12-slim AS build

@@ -25,6 +25,7 @@ from shroomcurate.download import SCHEMA as DOWNLOADS
 from shroomcurate.errors import LOCK_UNMET, BadOption, DamagedFile, SourceMissing
 from shroomcurate.report import report
 from shroomcurate.select import SCHEMA as SELECTION
+from shroomcurate.split import split
 from shroomcurate.status import status
 from tests.conftest import jpeg, selection_rows
 from tests.fault_server import FaultServer
@@ -88,6 +89,8 @@ def test_status_never_sends_anybody_to_a_command_that_changes_what_the_lock_hold
     assert [stage.state for stage in found.stages] == ["current", "current", "not needed", "not needed", "current"]
     assert found.next_command is None
     assert [*found.also] == [f"shroomcurate clean {dataset.option}"]
+    split(dataset)  # as an export does
+    assert {stage.stage: stage.state for stage in status(dataset).stages}["train-baseline"] == "not needed"
 
 
 def test_photos_that_are_gone_or_changed_are_listed_and_the_others_come(

@@ -127,10 +127,11 @@ class TestBars:
         assert "working, 0:00:0" in written
 
     def test_work_that_takes_longer_than_anybody_knew_claims_no_end(self) -> None:
-        code = "progress(4, 5, 'sort'); time.sleep(0.7); progress(6, 0, 'sort'); time.sleep(1)"
+        code = "time.sleep(2); progress(4, 5, 'sort'); time.sleep(0.7); progress(6, 0, 'sort'); time.sleep(1)"
         written = in_terminal(f"import time\nwith Terminal().progress() as progress:\n    {code}")
         assert "sort, 0:00:01" in written
         assert "%" not in written.partition("sort, 0:00:01")[2]
+        assert "sort, 0:00:02" not in written, "its own time, not that of all"
 
     def test_work_that_is_done_at_once_draws_none(self) -> None:
         written = in_terminal("with Terminal().progress() as progress: progress(1, 2, 'embed')")

@@ -313,7 +313,7 @@ def _bars(console: Console) -> Iterator[Progress]:
 
         working = Spinner("line" if console.options.ascii_only else "dots", style="dim")
         quiet_since = began = time.monotonic()
-        doing = "working"
+        doing: tuple[str, float] | None = None  # work of which nobody knows the end, and since when
 
         def get_renderables(self) -> Iterable[RenderableType]:
             now = time.monotonic()
@@ -322,7 +322,8 @@ def _bars(console: Console) -> Iterator[Progress]:
                 if now - self.began > _BAR_AFTER:
                     yield from super().get_renderables()
             elif now - self.quiet_since > _BAR_AFTER:
-                self.working.update(text=f"{self.doing}, {timedelta(seconds=int(now - self.began))}")
+                label, since = self.doing or ("working", self.began)
+                self.working.update(text=f"{label}, {timedelta(seconds=int(now - since))}")
                 yield self.working
 
     bar = Bars(
@@ -345,7 +346,7 @@ def _bars(console: Console) -> Iterator[Progress]:
             tasks[label] = bar.add_task(label, total=total or None, completed=done, amount="")
         task = bar.tasks[tasks[label]]
         amount = _amount(done, total, done - first[label], task.elapsed)
-        bar.doing = "working" if total else label
+        bar.doing = None if total else (label, time.monotonic() - (task.elapsed or 0.0))
         bar.update(tasks[label], completed=done, total=total or None, amount=amount, visible=done < total)
 
     with bar:

@@ -202,7 +202,7 @@ def train(look: Look) -> StageStatus:
     run, left = latest_run(look.dataset), waiting_run(look.dataset)
     broken_off = [f"{left.name} was broken off, and goes on"] if left else []
     if run is None:
-        if look.has("splits.parquet"):
+        if look.has("splits.parquet") and not look.only_of_a_lock:  # an export splits, too
             broken_off.insert(0, "the photos are split, but nothing is trained yet")
         not_yet = "not needed" if look.only_of_a_lock else "missing"
         return StageStatus("train-baseline", "unfinished" if broken_off else not_yet, tuple(broken_off))
