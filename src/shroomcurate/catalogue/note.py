@@ -5,7 +5,6 @@ It is a hint: nothing is decided by it alone, and a load does not fail when it c
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -13,9 +12,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from shroomcurate.home import home
+from shroomcurate.home import home, read_hint, write_hint
 
 if TYPE_CHECKING:
     from shroomcurate.catalogue.ledger import LoadReport
@@ -60,20 +59,14 @@ def write_note(database_url: str | None, report: LoadReport, request: Mapping[st
     )
     if report.already_loaded and before is not None and before.fingerprint == note.fingerprint:
         note = replace(note, loaded_at=before.loaded_at)
-    file = home() / FILE
-    partial = file.with_name(f"{FILE}.partial")
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        others = [(key, other) for key, other in _all_notes().items() if key != database_key(database_url)]
-        notes = dict([*others, (database_key(database_url), asdict(note))][-_MOST:])
-        partial.write_text(json.dumps(notes, indent=2), encoding="utf-8")
-        partial.replace(file)
+    others = [(key, other) for key, other in read_hint(FILE).items() if key != database_key(database_url)]
+    write_hint(FILE, dict([*others, (database_key(database_url), asdict(note))][-_MOST:]))
 
 
 def read_note(database_url: str | None) -> LoadNote | None:
     """Return the note of the last load into a database, the embedded one by default; None when there is none."""
     with suppress(TypeError):  # of another version
-        note = _all_notes().get(database_key(database_url))
+        note = read_hint(FILE).get(database_key(database_url))
         return LoadNote(**note) if note else None
     return None
 
@@ -85,14 +78,6 @@ def embedded_holds_tables() -> bool:
             if file.name.isdecimal() and int(file.name) >= _FIRST_OF_USERS and file.stat().st_size:
                 return True
     return False
-
-
-def _all_notes() -> dict[str, dict[str, Any]]:
-    with suppress(OSError, ValueError):
-        notes = json.loads((home() / FILE).read_bytes())
-        if isinstance(notes, dict):
-            return notes
-    return {}
 
 
 def database_key(database_url: str | None) -> str:

@@ -5,14 +5,13 @@ A hint like the note beside it: nothing is decided by it, and nothing fails wher
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from shroomcurate.catalogue.note import database_key
-from shroomcurate.home import home
+from shroomcurate.home import read_hint, write_hint
 from shroomcurate.progress import Progress, Seconds, silent
 
 FILE = "pace.json"
@@ -71,21 +70,10 @@ def paced(progress: Progress, label: str, database_url: str | None, rows: int) -
             progress(Seconds(expected), Seconds(expected), label)
     spent = time.monotonic() - began
     if rows >= _TOO_FEW:
-        _write({**paces, key: 1e6 * spent / rows})
+        write_hint(FILE, {**paces, key: 1e6 * spent / rows})
 
 
 def _paces() -> dict[str, float]:
     """Return what was learned: kind of work and database -> seconds for a million rows."""
-    with suppress(OSError, ValueError):
-        read = json.loads((home() / FILE).read_bytes())
-        if isinstance(read, dict):
-            return {key: float(pace) for key, pace in read.items() if isinstance(pace, int | float) and 0 < pace < 1e6}
-    return {}
-
-
-def _write(paces: dict[str, float]) -> None:
-    file = home() / FILE
-    partial = file.with_name(f"{FILE}.partial")
-    with suppress(OSError):
-        partial.write_text(json.dumps(paces, indent=2), encoding="utf-8")
-        partial.replace(file)
+    known = read_hint(FILE).items()
+    return {key: float(pace) for key, pace in known if isinstance(pace, int | float) and 0 < pace < 1e6}
