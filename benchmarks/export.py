@@ -7,38 +7,21 @@ The dataset is that of ``benchmarks.report``: photos of 500 by 375 pixels, links
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
-from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
 
 from benchmarks import report
+from benchmarks.download import elsewhere, run
 
 FORMATS = ("coco", "croissant", "imagefolder")
 
 
-class Took(NamedTuple):
-    """Seconds and those of processors of a command, and its largest memory in MiB."""
-
-    seconds: float
-    cpu: float
-    peak: float
-
-
-def run(*words: str | Path) -> Took:
-    """Run one command of ours."""
-    started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "shroomcurate", *words, "--quiet"])
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(map(str, words))} ended with {process.returncode}")
-    return Took(time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+def told(scratch: Path, *words: str | Path) -> list[str]:
+    """Run one command of ours; return its seconds, those of processors, and its largest memory in MiB."""
+    seconds, cpu, peak = run([sys.executable, "-m", "shroomcurate", *words, "--quiet"], scratch)
+    return [f"{each:,.0f}" for each in (seconds, cpu, peak / 2**20)]
 
 
 def measure(folder: Path, formats: tuple[str, ...]) -> None:
@@ -48,19 +31,17 @@ def measure(folder: Path, formats: tuple[str, ...]) -> None:
     for name in formats:
         out = folder.with_name(f"{folder.name}-{name}")
         links = ["--link", "hard"] if name == "imagefolder" else []
-        of = [run("export", "--dataset", folder, "--format", name, "--out", out, "--force", *links), run("verify", out)]
+        written = told(folder.parent, "export", "--dataset", folder, "--format", name, "--out", out, "--force", *links)
+        print(f"| {' | '.join([f'`{name}`', *written, *told(folder.parent, 'verify', out)])} |", flush=True)
         shutil.rmtree(out)
-        print(f"| `{name}` | " + " | ".join(f"{each:,.0f}" for took in of for each in took) + " |", flush=True)
 
 
 def main() -> None:
-    """Make the dataset in a process of its own, whose memory would else be counted as this one's, and measure."""
+    """Make the dataset and measure."""
     words = sys.argv[1:]
     folder = Path(words[0] if words else tempfile.mkdtemp()) / "dataset"
     classes, each = (int(word) for word in (words[1:3] or ["445", "500"]))
-    maker = get_context("spawn").Process(target=report.make, args=(folder, classes, each))
-    maker.start()
-    maker.join()
+    elsewhere(report.make, folder, classes, each)
     measure(folder, tuple(words[3:]) or FORMATS)
 
 
