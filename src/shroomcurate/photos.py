@@ -46,6 +46,7 @@ def check_photo(content: bytes) -> PhotoFacts:
         part, height = top
         with _open(part) as image:
             if image.format == "JPEG":  # an MPO is told by its first picture's segments, and may be damaged elsewhere
+                _refuse_a_bomb(image.width, height)
                 return _decoded(image, height)
     with _open(content) as image:
         return _decoded(image, image.height)
@@ -54,7 +55,6 @@ def check_photo(content: bytes) -> PhotoFacts:
 def _decoded(image: Image, height: int) -> PhotoFacts:
     """Decode what was opened, which stands for a photo of this height."""
     facts = PhotoFacts(image.width, height, EXTENSIONS[image.format or ""])
-    _refuse_a_bomb(image.width, height)
     image.draft("L", (1, 1))  # a JPEG at an eighth of its size, and grey, is read to its last byte all the same
     _load(image)
     return facts

@@ -29,16 +29,12 @@ def database(database_url: str | None) -> Iterator[Check]:
         if problem:
             yield problem
             return
-        if not folder.exists():
-            try:
-                refuse_nameless_user()
-            except ShroomError as error:
-                yield Check("database", "problem", error.what, todo=(error.hint,))
-                return
+    try:
+        if database_url is None and not folder.exists():
+            refuse_nameless_user()
             yield Check("database", "ok", f"embedded PostgreSQL, not used yet; it will lie in {folder}")
             yield Check("catalogue", "ok", "none yet", todo=(_LOAD,))
             return
-    try:
         with connect(database_url, "doctor") as engine, engine.connect() as connection:
             version = str(connection.exec_driver_sql("SHOW server_version").scalar_one()).split()[0]
             size = int(connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one())

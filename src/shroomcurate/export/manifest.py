@@ -81,11 +81,11 @@ def foreign_files(folder: Path) -> list[str]:
     """
     known = read_manifest(folder).files
     found = [path for path in files_in(folder) if path != LOCK]
-    own = [path for path in found if path in known and not (folder / path).is_symlink()]
-    edited = {path for path in own if (folder / path).stat().st_size != known[path][0]}
-    same_size = [path for path in own if path not in edited]
-    edited |= {path for path, *content in hashed(folder, same_size) if tuple(content) != known[path]}
-    return [path for path in found if path not in known or path in edited]
+    listed = [path for path in found if path in known]
+    links = {path for path in listed if (folder / path).is_symlink()}
+    same_size = [path for path in listed if path not in links and (folder / path).stat().st_size == known[path][0]]
+    own = links | {path for path, *content in hashed(folder, same_size) if tuple(content) == known[path]}
+    return [path for path in found if path not in own]
 
 
 def write_manifest(records: Records, folder: Path, options: ExportOptions, progress: Progress = silent) -> Manifest:
