@@ -206,12 +206,18 @@ def test_an_export_is_made_anew_when_its_files_are_others_or_another_version_wro
     assert raised.value.hint == f"Move {folder} away, and type: shroomcurate build"
 
 
+def in_a_file(world: tuple[Recipe, FaultServer], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The recipe as a person writes it, and its database where the command looks."""
+    recipe, server = world
+    monkeypatch.setenv("SHROOMCURATE_DATABASE_URL", str(recipe.database_url))
+    return write_toml(folder, server, Path(recipe.load.sources[0]))  # type: ignore[union-attr]
+
+
 def test_the_command_says_what_it_does_what_each_class_has_and_why_one_is_short(
     world: tuple[Recipe, FaultServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe, server = world
-    monkeypatch.setenv("SHROOMCURATE_DATABASE_URL", str(recipe.database_url))
-    file = write_toml(tmp_path, server, Path(recipe.load.sources[0]))  # type: ignore[union-attr]
+    recipe, _ = world
+    file = in_a_file(world, tmp_path, monkeypatch)
     planned = CliRunner().invoke(app, ["build", str(file), "--dry-run"])
     assert "Nothing was done" not in planned.output
     assert "there is nothing to do" in planned.output
@@ -235,9 +241,7 @@ def test_the_command_says_what_it_does_what_each_class_has_and_why_one_is_short(
 def test_what_a_stage_says_of_its_options_is_said_of_the_file(
     fresh: tuple[Recipe, FaultServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe, server = fresh
-    monkeypatch.setenv("SHROOMCURATE_DATABASE_URL", str(recipe.database_url))
-    file = write_toml(tmp_path, server, Path(recipe.load.sources[0]))  # type: ignore[union-attr]
+    file = in_a_file(fresh, tmp_path, monkeypatch)
     for option, said in {
         "min-per-class = 1000": "min-per-class below [query]",
         'quality = "any"': "taxon, quality below [load-csvs]",
