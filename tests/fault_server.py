@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -56,6 +57,8 @@ class FaultServer:
         The file behind a photo id and the last part of its address; None is a 404.
     bursts
         Numbers of requests that overload the server: for 0.1 seconds from there on, each photo is refused once.
+    tls
+        Its certificate: the address begins with https then.
     """
 
     def __init__(
@@ -64,11 +67,13 @@ class FaultServer:
         delay: float = 0.0,
         content: Callable[[int, str], bytes | None] = lambda photo_id, _: photo_bytes(photo_id),
         bursts: frozenset[int] = frozenset(),
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.faults = faults or {}
         self.delay = delay
         self.content = content
         self.bursts = bursts
+        self.tls = tls
         self.busy_until = 0.0
         self.refused: set[int] = set()
         self.requests: list[str] = []
@@ -80,7 +85,7 @@ class FaultServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -104,7 +109,11 @@ class FaultServer:
 
     async def answer(self, path: str, writer: asyncio.StreamWriter) -> bool:
         """Write one answer; False when the connection shall end."""
-        photo_id, name = int(path.split("/")[-2]), path.rsplit("/", maxsplit=1)[-1]
+        number, name = path.split("/")[-2:]
+        if not number.isdigit():
+            writer.write(reply(404, b""))
+            return True
+        photo_id = int(number)
         if self.is_busy(photo_id):
             writer.write(reply(503, b"<Error><Code>SlowDown</Code></Error>"))
             return True
@@ -365,7 +374,7 @@ def running(server: FaultServer) -> Iterator[FaultServer]:
         writers.discard(writer)
 
     async def main() -> None:
-        listener = await asyncio.start_server(serve, "127.0.0.1", server.port, backlog=256)
+        listener = await asyncio.start_server(serve, "127.0.0.1", server.port, backlog=256, ssl=server.tls)
         server.port = listener.sockets[0].getsockname()[1]
         started.set()
         await stop.wait()

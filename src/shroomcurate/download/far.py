@@ -40,15 +40,16 @@ class Node:
 class Nodes:
     """Carries the requests of a run."""
 
-    def __init__(self, cluster: Cluster, base_url: str, concurrency: int, patience: Patience) -> None:
+    def __init__(self, cluster: Cluster, base_url: str, patience: Patience) -> None:
         self.cluster = cluster
-        self.nodes = [Node(there) for there in cluster.settle(Asker, base_url, concurrency, patience)]
+        self.patience = patience
+        self.nodes = [Node(there) for there in cluster.settle(Asker, base_url, patience)]
 
-    async def request(self, url: str, patience: Patience, method: str = "GET") -> Answer:
+    async def request(self, url: str, method: str = "GET") -> Answer:
         """Ask once, from the node with least at hand: one that has a line, while any has."""
         answer = Answer("unreachable", error="the cluster has no nodes")
         for node in sorted(self.nodes, key=lambda node: (node.lost, node.active, node.answers))[:_NODES]:
-            answer = await node.ask(url, patience, method)
+            answer = await node.ask(url, self.patience, method)
             if answer.kind != "unreachable":
                 break
         return answer
@@ -62,14 +63,12 @@ class Nodes:
 class Asker:
     """What a node does: it asks, its connections kept open."""
 
-    def __init__(self, base_url: str, concurrency: int, patience: Patience) -> None:
-        self.base_url = base_url
-        self.concurrency = concurrency
-        self.patience = patience
-        self.client: transport.Direct | transport.Proxied | None = None
+    def __init__(self, base_url: str, patience: Patience) -> None:
+        self.wishes = base_url, patience
+        self.connections: transport.Connections | None = None
 
     async def ask(self, url: str, method: str) -> Answer:
         """Ask once."""
-        if self.client is None:  # the event loop runs by now
-            self.client = transport.open_transport(self.base_url, self.concurrency, self.patience)
-        return await transport.request(self.client, url, self.patience, method)
+        if self.connections is None:  # the event loop runs by now
+            self.connections = transport.Connections(*self.wishes)
+        return await transport.request(self.connections, url, method)

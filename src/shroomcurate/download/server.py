@@ -39,7 +39,7 @@ class Server:
         How the last request ended for which no connection stood.
     """
 
-    client: transport.Direct | transport.Proxied | Nodes
+    client: transport.Connections | Nodes
 
     def __init__(self, options: DownloadOptions, cluster: Cluster | None = None) -> None:
         self.options = options
@@ -52,8 +52,8 @@ class Server:
         self.waiting: deque[asyncio.Future[None]] = deque()
 
     async def __aenter__(self) -> Server:
-        wishes = self.options.base_url, self.options.concurrency, self.patience
-        self.client = Nodes(self.cluster, *wishes) if self.cluster else transport.open_transport(*wishes)
+        wishes = self.options.base_url, self.patience
+        self.client = Nodes(self.cluster, *wishes) if self.cluster else transport.Connections(*wishes)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -74,9 +74,9 @@ class Server:
                     break  # else the server has asked for a pause meanwhile: another turn
             self.requests += 1
             if isinstance(self.client, Nodes):
-                answer = await self.client.request(url, self.patience, method)
+                answer = await self.client.request(url, method)
             else:
-                answer = await transport.request(self.client, url, self.patience, method)
+                answer = await transport.request(self.client, url, method)
             self.line.hear(answer, time.monotonic())
             self.answers += 1
         finally:
