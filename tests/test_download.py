@@ -472,28 +472,28 @@ def test_a_dead_line_stops_early_and_loses_nothing(selected: Selected) -> None:
 
 def test_a_line_that_comes_back_costs_no_photo(selected: Selected, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = selected([A], wanted=30)
-    real, calls = transport.request, 0
+    real, calls = transport.Connections.ask, 0
 
     async def flaky(*arguments: Any) -> Answer:
         nonlocal calls
         calls += 1
         return Answer("unreachable", error="no connection") if 10 < calls < 60 else await real(*arguments)
 
-    monkeypatch.setattr("shroomcurate.transport.request", flaky)
+    monkeypatch.setattr("shroomcurate.transport.Connections.ask", flaky)
     with running(FaultServer()) as server:
         assert download(dataset, options(server, attempts=2)).statuses == {"ok": 30}
 
 
 def test_a_line_that_dies_on_the_way_keeps_what_came(selected: Selected, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = selected([A], wanted=20, reserve=10)
-    real, calls = transport.request, 0
+    real, calls = transport.Connections.ask, 0
 
     async def dying(*arguments: Any) -> Answer:
         nonlocal calls
         calls += 1
         return Answer("unreachable", error="no connection") if calls > 8 else await real(*arguments)
 
-    monkeypatch.setattr("shroomcurate.transport.request", dying)
+    monkeypatch.setattr("shroomcurate.transport.Connections.ask", dying)
     monkeypatch.setattr(crew, "LINE_PATIENCE", 0.3)
     with running(FaultServer()) as server:
         with pytest.raises(NetworkDown):

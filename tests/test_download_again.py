@@ -169,14 +169,14 @@ def failures(photos: list[Photo]) -> list[tuple[Photo, crew.End]]:
 
 def test_a_photo_that_alone_cannot_be_reached_is_given_up(selected: Selected, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = selected([A], wanted=4, reserve=1)
-    real = transport.request
+    real = transport.Connections.ask
 
     async def refused(*asked: Any, **named: Any) -> Answer:
         if "/1003/" in asked[1]:
             return Answer("unreachable", error="no connection (refused)")
         return await real(*asked, **named)
 
-    monkeypatch.setattr(transport, "request", refused)
+    monkeypatch.setattr(transport.Connections, "ask", refused)
     with running(FaultServer()) as server:
         summary = download(dataset, DownloadOptions(server.url, attempts=1))
     assert summary.statuses == {"failed": 1, "ok": 4}

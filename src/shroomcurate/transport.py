@@ -171,16 +171,17 @@ class Connections:
             pycurl.PROXY: _proxy(base_url) or "",
             pycurl.NOPROXY: "",
             pycurl.CAINFO: os.environ.get("SSL_CERT_FILE") or certifi.where(),
+            **({pycurl.CAPATH: folder} if (folder := os.environ.get("SSL_CERT_DIR")) else {}),
             pycurl.MAXFILESIZE: MAX_BYTES,
             pycurl.BUFFERSIZE: _PIECE,
-            pycurl.CONNECTTIMEOUT_MS: _milliseconds(patience.connect),
-            pycurl.TIMEOUT_MS: _milliseconds(patience.whole),
+            pycurl.CONNECTTIMEOUT_MS: _at_most(1000 * patience.connect),
+            pycurl.TIMEOUT_MS: _at_most(1000 * patience.whole),
             pycurl.LOW_SPEED_LIMIT: 1,  # bytes a second
-            pycurl.LOW_SPEED_TIME: math.ceil(patience.silence),
+            pycurl.LOW_SPEED_TIME: _at_most(patience.silence),
             pycurl.NOSIGNAL: 1,  # the event loop may run in any thread
         }
 
-    async def ask(self, url: str, method: str) -> Answer:
+    async def ask(self, url: str, method: str = "GET") -> Answer:
         """Ask once."""
         import pycurl
 
@@ -217,9 +218,9 @@ class Connections:
         closing.join(_LAST_WAIT)  # the event loop waits as well: what is closed is registered with it
 
 
-def _milliseconds(seconds: float) -> int:
-    """Return whole milliseconds, as curl counts them: 0 would mean no limit, and more than 31 bits are refused."""
-    return max(1, min(round(seconds * 1000), 2**31 - 1))
+def _at_most(time: float) -> int:
+    """Return whole seconds, or milliseconds, as curl counts them: 0 means no limit, more than 31 bits are refused."""
+    return min(math.ceil(time), 2**31 - 1)
 
 
 def _ascii(url: str) -> bytes:
@@ -293,11 +294,6 @@ async def sleep(seconds: float) -> None:
     import asyncio
 
     await asyncio.sleep(seconds)
-
-
-async def request(connections: Connections, url: str, method: str = "GET") -> Answer:
-    """Ask once."""
-    return await connections.ask(url, method)
 
 
 def _heard(curl: pycurl.Curl, body: bytes) -> Answer:

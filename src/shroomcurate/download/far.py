@@ -45,7 +45,7 @@ class Nodes:
         self.patience = patience
         self.nodes = [Node(there) for there in cluster.settle(Asker, base_url, patience)]
 
-    async def request(self, url: str, method: str = "GET") -> Answer:
+    async def ask(self, url: str, method: str = "GET") -> Answer:
         """Ask once, from the node with least at hand: one that has a line, while any has."""
         answer = Answer("unreachable", error="the cluster has no nodes")
         for node in sorted(self.nodes, key=lambda node: (node.lost, node.active, node.answers))[:_NODES]:
@@ -71,4 +71,4 @@ class Asker:
         """Ask once."""
         if self.connections is None:  # the event loop runs by now
             self.connections = transport.Connections(*self.wishes)
-        return await transport.request(self.connections, url, method)
+        return await self.connections.ask(url, method)

@@ -73,10 +73,7 @@ class Server:
                 if self.line.held_until == held_until:
                     break  # else the server has asked for a pause meanwhile: another turn
             self.requests += 1
-            if isinstance(self.client, Nodes):
-                answer = await self.client.request(url, method)
-            else:
-                answer = await transport.request(self.client, url, method)
+            answer = await self.client.ask(url, method)
             self.line.hear(answer, time.monotonic())
             self.answers += 1
         finally:
