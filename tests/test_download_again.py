@@ -163,6 +163,21 @@ def test_a_photo_that_comes_during_the_last_doubt_ends_it(monkeypatch: pytest.Mo
     assert asyncio.run(doubt()) + len(work.ends) == 19, "18 failed in a row: they are asked for once more"
 
 
+def test_failures_that_come_in_behind_an_outage_are_asked_for_once_more_too() -> None:
+    work = Nothing()
+
+    async def doubt() -> int:
+        photos = [Photo(number, A, "wanted", "jpg") for number in range(20)]
+        ours = crew.Crew(Server(DownloadOptions()), work)
+        for some in (photos[:3], photos[3:15], photos[15:18]):
+            ours.doubted = failures(some)
+            ours._believe([*ours.doubted])
+        return ours.queue.qsize()
+
+    assert asyncio.run(doubt()) == 12 + 3
+    assert [end.photo_id for end in work.ends] == [0, 1, 2], "before there was one, a few failures are just that"
+
+
 def failures(photos: list[Photo]) -> list[tuple[Photo, crew.End]]:
     return [(photo, crew.End(Record(photo.photo_id, "failed", error="it answered 500"))) for photo in photos]
 

@@ -82,6 +82,7 @@ class Crew:
         self.doubted: list[tuple[Photo, End]] = []
         self.holes: set[int] = set()
         self.tried: Counter[int] = Counter()
+        self.outage = False  # whether there was one
 
     def add(self, photo: Photo) -> None:
         """Queue a photo."""
@@ -138,8 +139,9 @@ class Crew:
 
     def _believe(self, some: Sequence[tuple[Photo, End]], *, outage: bool = False) -> None:
         """Take doubted ends for true. Where no connection stood, ask again; after an outage, failures once more."""
-        outage |= sum(end.record.status == "failed" for _, end in some) >= FEW
-        again = {"pending": _TRIED, "failed": 2 if outage else 0}
+        # From then on: its last answers may come behind the first that shows its end.
+        self.outage |= outage or sum(end.record.status == "failed" for _, end in some) >= FEW
+        again = {"pending": _TRIED, "failed": 2 if self.outage else 0}
         self.doubted = [each for each in self.doubted if each not in some]
         for photo, (record, _) in some:
             self.tried[photo.photo_id] += record.status in again
