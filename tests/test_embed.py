@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -252,3 +252,25 @@ def test_the_network_sees_the_centre_only() -> None:
     photo.paste("blue", (144, 16, 368, 240))  # the middle 224 x 224 of a photo whose shorter side is 256
     pixels = network_input(photo)
     assert (pixels[2:-2, 2:-2] == [0, 0, 255]).all()
+
+
+SIDE = st.one_of(st.integers(1, 20), st.integers(200, 540), st.integers(1, 3000))
+
+
+@settings(max_examples=60)
+@given(SIDE, SIDE, st.integers(0, 2**32))
+@example(1, 1, 0)
+@example(1, 3000, 1)
+@example(3000, 2, 2)
+@example(256, 256, 3)
+def test_any_photo_is_scaled_as_by_pillows_filter(width: int, height: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    noise = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    extreme = random.choice(np.array([0, 255], np.uint8), noise.shape)  # the largest steps there are
+    photo = Image.fromarray(np.where(random.random(noise.shape) < random.random(), noise, extreme))
+    side = min(photo.size) * 224 / 256
+    box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
+    by_pillow = np.asarray(photo.resize((224, 224), Image.Resampling.BILINEAR, box=box))
+    difference = network_input(photo).astype(int) - by_pillow
+    assert np.abs(difference).max() <= 2
+    assert abs(difference.mean()) < 0.2, "neither darker nor lighter"

@@ -43,9 +43,9 @@ __all__ = [
 TABLE = "embeddings.parquet"
 
 _LENGTHS = {name: backbone.features for name, backbone in BACKBONES.items()} | {"classic": CLASSIC_LENGTH}
-_PREPROCESSING = dict.fromkeys(BACKBONES, f"shorter side {SHORTER_SIDE}, bilinear, centre {INPUT_PIXELS}") | {
-    "classic": CLASSIC_VERSION
-}
+_PREPROCESSING = dict.fromkeys(
+    BACKBONES, f"shorter side {SHORTER_SIDE}, bilinear by fast_image_resize, centre {INPUT_PIXELS}"
+) | {"classic": CLASSIC_VERSION}
 
 
 @dataclass(frozen=True)

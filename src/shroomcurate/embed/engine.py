@@ -122,15 +122,19 @@ def _stacked(vectors: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
 def network_input(photo: Image) -> NDArray[np.uint8]:
     """Return the centre of a photo as the network wants it: shape (224, 224, 3), RGB, 0..255.
 
-    The shorter side becomes 256 pixels, then the middle 224 x 224 are cut out; done in one resampling.
+    The shorter side becomes 256 pixels, then the middle 224 x 224 are cut out; done in one resampling. The
+    filter is Pillow's bilinear one, to within two levels, in less than half of the time.
     """
     import numpy as np
+    from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resizer
     from PIL import Image
 
     side = min(photo.size) * INPUT_PIXELS / SHORTER_SIDE
-    left, top = (photo.width - side) / 2, (photo.height - side) / 2
-    square = (INPUT_PIXELS, INPUT_PIXELS)
-    return np.asarray(photo.resize(square, Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)))
+    middle = CropBox((photo.width - side) / 2, (photo.height - side) / 2, side, side)
+    square = Image.new("RGB", (INPUT_PIXELS, INPUT_PIXELS))
+    how = ResizeOptions(resize_alg=ResizeAlg.convolution(FilterType.bilinear), crop_box=middle, use_alpha=False)
+    Resizer().resize_pil(photo, square, how)
+    return np.asarray(square)
 
 
 def cores() -> int:
