@@ -78,6 +78,7 @@ class FaultServer:
         self.refused: set[int] = set()
         self.requests: list[str] = []
         self.agents: set[str] = set()
+        self.users: list[str] = []
         self.seen: Counter[int] = Counter()
         self.active = 0
         self.most_active = 0
@@ -92,6 +93,7 @@ class FaultServer:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 self.agents |= {line.lower() for line in head.split("\r\n") if line.lower().startswith("user-agent")}
+                self.users += [f"a{line[1:]}" for line in head.split("\r\n") if line.startswith("Authorization")]
                 path = head.split(" ")[1]
                 self.requests.append(path)
                 self.active += 1

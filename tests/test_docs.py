@@ -112,7 +112,7 @@ def test_docker_compose_has_a_health_check_and_a_volume_and_listens_on_this_mach
 
 def test_the_lock_holds_names_and_versions_only() -> None:
     for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines():
-        assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*==[0-9][\w.]*( ; [\w'\". <>=!*]+)?", line), line
+        assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*==[0-9][\w.]*( ; [\w'\". <>=!*()]+)?", line), line
 
 
 def test_the_safety_notice_stands_in_the_readme() -> None:

@@ -22,6 +22,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 import trustme
 from hypothesis import given
@@ -30,6 +31,7 @@ from hypothesis import strategies as st
 from shroomcurate import transport
 from shroomcurate.dataset import Dataset, Receipt, make_table, read_receipt, read_table, write_table
 from shroomcurate.download import SCHEMA, DownloadOptions, DownloadSummary, crew, download
+from shroomcurate.download.connections import Connections
 from shroomcurate.download.journal import JOURNAL
 from shroomcurate.download.manifest import HOLES, Photo, Ranks, Record, manifest
 from shroomcurate.download.pace import Line
@@ -227,7 +229,7 @@ FAULTS = {
 def test_every_fault_becomes_its_row_and_every_hole_is_filled(
     selected: Selected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "MAX_BYTES", 2**20)
+    monkeypatch.setattr("shroomcurate.download.connections.MAX_BYTES", 2**20)
     dataset = selected([A], wanted=len(FAULTS), reserve=len(FAULTS))
     faults = {1001 + number: fault for number, fault in enumerate(FAULTS)}
     with running(FaultServer(faults)) as server:
@@ -472,28 +474,28 @@ def test_a_dead_line_stops_early_and_loses_nothing(selected: Selected) -> None:
 
 def test_a_line_that_comes_back_costs_no_photo(selected: Selected, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = selected([A], wanted=30)
-    real, calls = transport.Connections.ask, 0
+    real, calls = Connections.ask, 0
 
     async def flaky(*arguments: Any) -> Answer:
         nonlocal calls
         calls += 1
         return Answer("unreachable", error="no connection") if 10 < calls < 60 else await real(*arguments)
 
-    monkeypatch.setattr("shroomcurate.transport.Connections.ask", flaky)
+    monkeypatch.setattr("shroomcurate.download.connections.Connections.ask", flaky)
     with running(FaultServer()) as server:
         assert download(dataset, options(server, attempts=2)).statuses == {"ok": 30}
 
 
 def test_a_line_that_dies_on_the_way_keeps_what_came(selected: Selected, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = selected([A], wanted=20, reserve=10)
-    real, calls = transport.Connections.ask, 0
+    real, calls = Connections.ask, 0
 
     async def dying(*arguments: Any) -> Answer:
         nonlocal calls
         calls += 1
         return Answer("unreachable", error="no connection") if calls > 8 else await real(*arguments)
 
-    monkeypatch.setattr("shroomcurate.transport.Connections.ask", dying)
+    monkeypatch.setattr("shroomcurate.download.connections.Connections.ask", dying)
     monkeypatch.setattr(crew, "LINE_PATIENCE", 0.3)
     with running(FaultServer()) as server:
         with pytest.raises(NetworkDown):
@@ -543,12 +545,19 @@ def test_a_photo_without_a_file_end_is_a_row_and_no_traceback(selected: Selected
     assert "file end" in rows(dataset)[1001]["error"]
 
 
-@pytest.mark.parametrize("proxy", ["foo://x", "ftp://x:1", "http://", "http://[::bad"])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        *["foo://us:secret@x", "ftp://x:1", "http://", "http://[::bad", "http://us:secret@x:99999", "x:port"],
+        *["http://us:sec#ret@x", "http://us:sec ret@x", "not a proxy"],
+    ],
+)
 def test_a_proxy_that_cannot_be_used_is_named(selected: Selected, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
     with pytest.raises(BadOption, match="ALL_PROXY") as caught:
         download(selected([A], wanted=1), DownloadOptions(base_url="http://photos.invalid"))
     assert "unset ALL_PROXY" in caught.value.hint
+    assert "sec" not in f"{caught.value}"
 
 
 @pytest.mark.parametrize("scheme", ["", "http://"])
@@ -567,6 +576,46 @@ def test_a_proxy_is_asked_where_the_environment_names_one(
         monkeypatch.setenv("NO_PROXY", "other.invalid")
         assert download(dataset, far).statuses == {"ok": 2}
         assert server.requests[0] == "http://photos.invalid/photos/1001/medium.jpg"
+
+
+def test_an_address_in_other_letters_is_spelt_for_servers(selected: Selected, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = selected([A], wanted=2)
+    with running(FaultServer()) as server:
+        monkeypatch.setenv("ALL_PROXY", f"us:päss@127.0.0.1:{server.port}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        far = DownloadOptions(base_url="http://us:pw@bücher.invalid:81/ü x+y%20z")
+        assert download(dataset, far).statuses == {"ok": 2}
+        place = "http://xn--bcher-kva.invalid:81/%C3%BC%20x+y%20z/photos/1001/medium.jpg"
+        assert server.requests[0] == place
+
+
+def test_patience_may_be_without_end(selected: Selected) -> None:
+    waits = dict.fromkeys(("connect_timeout", "read_timeout", "photo_timeout"), 1e306)
+    with running(FaultServer()) as server:
+        assert download(selected([A], wanted=1), options(server, **waits)).statuses == {"ok": 1}
+
+
+def test_user_and_password_of_the_address_go_to_where_a_redirect_leads(selected: Selected) -> None:
+    with running(FaultServer({1001: "on-host"})) as server:
+        known = DownloadOptions(base_url=server.url.replace("http://", "http://us:pw@"))
+        assert download(selected([A], wanted=1), known).statuses == {"ok": 1}
+    assert len(server.requests) == 2
+    assert server.users == ["authorization: Basic dXM6cHc="] * 2
+
+
+def test_certificates_may_lie_in_a_folder_of_any_name(
+    selected: Selected, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "jörg" / "authorities.pem"
+    elsewhere.parent.mkdir()
+    shutil.copyfile(certifi.where(), elsewhere)
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(certifi, "where", lambda: str(elsewhere))
+    with running(FaultServer()) as server:
+        assert download(selected([A], wanted=1), options(server)).statuses == {"ok": 1}
+        monkeypatch.setenv("SSL_CERT_DIR", str(elsewhere.parent))
+        assert download(selected([A, B], wanted=1), options(server)).statuses == {"ok": 2}
 
 
 @pytest.mark.parametrize("scheme", ["http://", "https://", "socks5://", "socks5h://"])

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from shroomcurate import transport
 from shroomcurate.dataset import Dataset, Receipt, make_table, read_table, write_table
 from shroomcurate.download import DownloadOptions, crew, download, plan, recheck
+from shroomcurate.download.connections import Connections
 from shroomcurate.download.manifest import Photo, Record
 from shroomcurate.download.pace import Line
 from shroomcurate.download.server import Server
@@ -184,14 +184,14 @@ def failures(photos: list[Photo]) -> list[tuple[Photo, crew.End]]:
 
 def test_a_photo_that_alone_cannot_be_reached_is_given_up(selected: Selected, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = selected([A], wanted=4, reserve=1)
-    real = transport.Connections.ask
+    real = Connections.ask
 
     async def refused(*asked: Any, **named: Any) -> Answer:
         if "/1003/" in asked[1]:
             return Answer("unreachable", error="no connection (refused)")
         return await real(*asked, **named)
 
-    monkeypatch.setattr(transport.Connections, "ask", refused)
+    monkeypatch.setattr(Connections, "ask", refused)
     with running(FaultServer()) as server:
         summary = download(dataset, DownloadOptions(server.url, attempts=1))
     assert summary.statuses == {"failed": 1, "ok": 4}

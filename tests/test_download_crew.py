@@ -19,6 +19,7 @@ import pytest
 from shroomcurate import transport
 from shroomcurate.dataset import Dataset
 from shroomcurate.download import SIZES, crew, download, hand
+from shroomcurate.download.connections import Connections
 from shroomcurate.errors import DiskFull, NetworkDown
 from tests.conftest import jpeg
 from tests.fault_server import FaultServer, running
@@ -130,13 +131,13 @@ def test_a_server_that_recovers_costs_no_photo(
 
 @pytest.mark.parametrize("fault", ["500", "403", "closed", "html", None])
 def test_a_dead_server_is_asked_seldom(selected: Selected, monkeypatch: pytest.MonkeyPatch, fault: str | None) -> None:
-    real, asked = transport.Connections.ask, Counter[str]()
+    real, asked = Connections.ask, Counter[str]()
 
     async def counted(client: Any, url: str, *arguments: Any) -> transport.Answer:
         asked[url] += 1
         return await real(client, url, *arguments)
 
-    monkeypatch.setattr(transport.Connections, "ask", counted)
+    monkeypatch.setattr(Connections, "ask", counted)
     dataset = selected([A], wanted=2000)
     with running(FaultServer(dict.fromkeys(range(1001, 3001), fault or "ok"))) as server:
         place = server.url if fault else f"http://127.0.0.1:{closed_port()}"

@@ -263,6 +263,16 @@ def test_what_was_taken_down_is_taken_out_and_filled_up(selected: Selected) -> N
         assert tree(dataset) == before
 
 
+@pytest.mark.parametrize("fault", ["chunked", "until-close"])
+def test_a_server_that_names_no_length_is_believed_all_the_same(selected: Selected, fault: str) -> None:
+    dataset = selected([A], wanted=3)
+    with running(FaultServer(dict.fromkeys(range(1001, 1004), fault))) as server:
+        download(dataset, options(server))
+        server.requests.clear()
+        found = recheck(dataset, options(server))
+        assert (found.checked, found.unanswered, len(server.requests)) == (3, 0, 3)
+
+
 def test_what_cleaning_took_out_is_asked_about_too(selected: Selected) -> None:
     dataset = selected([A], wanted=3, reserve=1)
     with running(Bucket()) as server:

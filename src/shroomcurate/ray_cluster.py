@@ -20,7 +20,7 @@ from shroomcurate.errors import BadOption, NetworkDown, Refused
 LOCAL = "local"
 
 #: What a node must have in the same version, or it may see another photo, or another vector in it, than this machine.
-SAME = ("shroomcurate", "ray", "ai-edge-litert", "numpy", "pillow")
+SAME = ("shroomcurate", "ray", "ai-edge-litert", "cykooz-resizer", "numpy", "pillow", "pycurl")
 
 _CONNECT = 10.0  # seconds until the head answers
 _START = 120.0  # seconds until a node has started a process of ours: a busy one takes long to import

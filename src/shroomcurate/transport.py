@@ -7,8 +7,6 @@ silence and the whole of it have a limit each.
 from __future__ import annotations
 
 import contextlib
-import io
-import math
 import os
 import threading
 from collections.abc import Coroutine
@@ -22,15 +20,10 @@ from shroomcurate.errors import BadOption
 
 if TYPE_CHECKING:
     import httpx
-    import pycurl
 
 USER_AGENT = f"shroomcurate/{__version__}"
 HEADERS = {"User-Agent": USER_AGENT, "Accept": "image/*", "Accept-Encoding": "identity"}
-MAX_BYTES = 32 * 2**20  # the bucket's largest photos, 2048 x 2048 pixels as PNG, stay under 16 MiB
 MAX_PAUSE = 60.0  # seconds; longer than a server's SlowDown, short enough for a person to wait
-_PIECE = 2**16  # bytes of a body that are handed on at a time
-_LAST_WAIT = 1.0  # seconds for closing connections
-_PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")  # environment variables, also in small letters
 
 
@@ -40,7 +33,7 @@ class Patience(NamedTuple):
     connect: float
     """Until a connection stands."""
     silence: float
-    """Without one byte."""
+    """Without one byte: whole seconds, and up to seven more when some have come already."""
     whole: float
     """From start to end: ends servers that drip."""
 
@@ -142,115 +135,6 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
 # -- acts ------------------------------------------------------------------------------------------------------
 
 
-class Connections:
-    """curl's connections to one server, kept open: a request costs a third of what aiohttp takes, a tenth of httpx's.
-
-    Parameters
-    ----------
-    base_url
-        Below which all is asked for; on this machine, no proxy is used.
-    patience
-        How long each request may take.
-
-    Raises
-    ------
-    BadOption
-        The environment names a proxy that cannot be used.
-    """
-
-    def __init__(self, base_url: str, patience: Patience) -> None:
-        import certifi
-        import pycurl
-
-        self.multi = pycurl.AsyncCurlMulti()
-        self.idle: list[pycurl.Curl] = []
-        self.settings = {
-            pycurl.HTTPHEADER: [f"{name}: {value}" for name, value in HEADERS.items()],
-            pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,  # the bucket speaks no other
-            pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
-            pycurl.PROXY: _proxy(base_url) or "",
-            pycurl.NOPROXY: "",
-            pycurl.CAINFO: os.environ.get("SSL_CERT_FILE") or certifi.where(),
-            **({pycurl.CAPATH: folder} if (folder := os.environ.get("SSL_CERT_DIR")) else {}),
-            pycurl.MAXFILESIZE: MAX_BYTES,
-            pycurl.BUFFERSIZE: _PIECE,
-            pycurl.CONNECTTIMEOUT_MS: _at_most(1000 * patience.connect),
-            pycurl.TIMEOUT_MS: _at_most(1000 * patience.whole),
-            pycurl.LOW_SPEED_LIMIT: 1,  # bytes a second
-            pycurl.LOW_SPEED_TIME: _at_most(patience.silence),
-            pycurl.NOSIGNAL: 1,  # the event loop may run in any thread
-        }
-
-    async def ask(self, url: str, method: str = "GET") -> Answer:
-        """Ask once."""
-        import pycurl
-
-        curl, body = self.idle.pop() if self.idle else self._new(), io.BytesIO()
-        try:
-            curl.setopt(pycurl.URL, _ascii(url))
-            curl.setopt(pycurl.HTTPGET if method == "GET" else pycurl.NOBODY, 1)
-            curl.setopt(pycurl.WRITEFUNCTION, body.write)
-            await self.multi.perform(curl)
-            answer = _heard(curl, body.getvalue())
-        except pycurl.error as error:
-            answer = _trouble(curl, error.args[0])
-        except ValueError:
-            answer = Answer("failed", error="no valid address")
-        self.idle.append(curl)  # but not when cancelled: then it is still under way
-        return answer
-
-    def _new(self) -> pycurl.Curl:
-        import pycurl
-
-        curl = pycurl.Curl()
-        for option, value in self.settings.items():
-            curl.setopt(option, value)
-        return curl
-
-    async def aclose(self) -> None:
-        """Close the connections; not waiting for a name server that is silent, as curl does."""
-        import asyncio
-
-        for asked in self.multi.futures():
-            asked.cancel()
-        closing = threading.Thread(target=lambda: asyncio.run(self.multi.aclose()), daemon=True)
-        closing.start()
-        closing.join(_LAST_WAIT)  # the event loop waits as well: what is closed is registered with it
-
-
-def _at_most(time: float) -> int:
-    """Return whole seconds, or milliseconds, as curl counts them: 0 means no limit, more than 31 bits are refused."""
-    return min(math.ceil(time), 2**31 - 1)
-
-
-def _ascii(url: str) -> bytes:
-    """Return an address as it is sent. A host in other letters is curl's to spell."""
-    if url.isascii() and " " not in url:
-        return url.encode()
-    parts = urlsplit(url)
-    return parts._replace(path=quote(parts.path, safe="/%"), query=quote(parts.query, safe="=&%")).geturl().encode()
-
-
-def _proxy(url: str) -> str | None:
-    """Return the proxy that the environment names for an address. Raises BadOption when it cannot be one."""
-    from urllib.request import getproxies, proxy_bypass
-
-    parts = urlsplit(url)
-    if is_this_machine(url) or proxy_bypass(parts.netloc):
-        return None
-    named = getproxies()
-    proxy = named.get(parts.scheme) or named.get("all")
-    if proxy is None or "://" not in proxy:
-        return proxy
-    try:
-        scheme, host = urlsplit(proxy).scheme, urlsplit(proxy).hostname
-    except ValueError as error:
-        raise unusable_proxy(error) from error
-    if scheme not in _PROXY_SCHEMES or not host:
-        raise unusable_proxy(ValueError(f"{proxy} is none of {', '.join(_PROXY_SCHEMES)}"))
-    return proxy
-
-
 def open_client(base_url: str, concurrency: int, connect_timeout: float, read_timeout: float) -> httpx.AsyncClient:
     """Return a client for few requests with decoded answers, such as an API's. Redirects are ours to judge.
 
@@ -294,50 +178,6 @@ async def sleep(seconds: float) -> None:
     import asyncio
 
     await asyncio.sleep(seconds)
-
-
-def _heard(curl: pycurl.Curl, body: bytes) -> Answer:
-    """Return what an answer says that came to its end."""
-    import pycurl
-
-    status = curl.getinfo(pycurl.RESPONSE_CODE)
-    kind = meaning(status)
-    if kind == "ok":
-        if not body and curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T) < 0:  # the end came amid the headers, or before
-            return Answer("retry", error="the connection broke off")
-        return Answer("ok", status, body=body)
-    if kind == "redirect":
-        target = redirect_target(curl.getinfo(pycurl.EFFECTIVE_URL), curl.getinfo(pycurl.REDIRECT_URL) or "")
-        if target is None:
-            return Answer("failed", status, "redirected to another server")
-        return Answer("redirect", status, "redirected too often", target=target)
-    return Answer(
-        kind,
-        status,
-        f"the server answered {status}",
-        retry_after=curl.getinfo(pycurl.RETRY_AFTER) or None,
-        overloaded=status in {429, 503},
-    )
-
-
-def _trouble(curl: pycurl.Curl, code: int) -> Answer:
-    """Return what the end of a request says that brought no answer, or not all of it."""
-    import pycurl
-
-    if code == pycurl.E_URL_MALFORMAT:
-        return Answer("failed", error="no valid address")
-    if code == pycurl.E_FILESIZE_EXCEEDED:
-        status = curl.getinfo(pycurl.RESPONSE_CODE)
-        too_large = Answer("corrupt", status, f"more than {MAX_BYTES:,} bytes")
-        return too_large if meaning(status) == "ok" else _heard(curl, b"")
-    if not curl.getinfo(pycurl.REQUEST_SIZE):  # nothing could be sent
-        number = curl.getinfo(pycurl.OS_ERRNO)
-        return Answer("unreachable", error=f"no connection ({os.strerror(number) if number else curl.errstr()})")
-    if code == pycurl.E_OPERATION_TIMEDOUT:
-        return Answer("retry", error="timed out", overloaded=True)
-    if code in {pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_FTP_WEIRD_SERVER_REPLY}:
-        return Answer("retry", error="the answer was no HTTP")
-    return Answer("retry", error="the connection broke off")
 
 
 def run_to_end(work: Coroutine[Any, Any, None]) -> None:

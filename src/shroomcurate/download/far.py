@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shroomcurate import transport
+from shroomcurate.download.connections import Connections
 from shroomcurate.ray_cluster import Cluster, Lost, asked
 from shroomcurate.transport import Answer, Patience
 
@@ -65,10 +65,10 @@ class Asker:
 
     def __init__(self, base_url: str, patience: Patience) -> None:
         self.wishes = base_url, patience
-        self.connections: transport.Connections | None = None
+        self.connections: Connections | None = None
 
     async def ask(self, url: str, method: str) -> Answer:
         """Ask once."""
         if self.connections is None:  # the event loop runs by now
-            self.connections = transport.Connections(*self.wishes)
+            self.connections = Connections(*self.wishes)
         return await self.connections.ask(url, method)

@@ -27,7 +27,7 @@ class DownloadOptions:
     connect_timeout: float = 10.0
     """Seconds until a connection stands."""
     read_timeout: float = 20.0
-    """Seconds without one byte."""
+    """Seconds without one byte, whole ones; when some have come already, it takes up to seven more to notice."""
     photo_timeout: float = 120.0
     """Seconds for one request from start to end: ends servers that drip."""
     backoff: float = 0.5

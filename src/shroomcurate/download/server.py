@@ -8,6 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from shroomcurate import transport
+from shroomcurate.download.connections import Connections
 from shroomcurate.download.far import Nodes
 from shroomcurate.download.options import DownloadOptions
 from shroomcurate.download.pace import Line, read_rates
@@ -39,7 +40,7 @@ class Server:
         How the last request ended for which no connection stood.
     """
 
-    client: transport.Connections | Nodes
+    client: Connections | Nodes
 
     def __init__(self, options: DownloadOptions, cluster: Cluster | None = None) -> None:
         self.options = options
@@ -53,7 +54,7 @@ class Server:
 
     async def __aenter__(self) -> Server:
         wishes = self.options.base_url, self.patience
-        self.client = Nodes(self.cluster, *wishes) if self.cluster else transport.Connections(*wishes)
+        self.client = Nodes(self.cluster, *wishes) if self.cluster else Connections(*wishes)
         return self
 
     async def __aexit__(self, *_: object) -> None:
