@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 
 from shroomcurate import transport
 from shroomcurate.dataset import Dataset, Receipt, make_table, read_receipt, read_table, write_table
-from shroomcurate.download import SCHEMA, DownloadOptions, DownloadSummary, crew, download
+from shroomcurate.download import SCHEMA, DownloadOptions, DownloadSummary, connections, crew, download
 from shroomcurate.download.connections import Connections
 from shroomcurate.download.journal import JOURNAL
 from shroomcurate.download.manifest import HOLES, Photo, Ranks, Record, manifest
@@ -229,7 +229,7 @@ FAULTS = {
 def test_every_fault_becomes_its_row_and_every_hole_is_filled(
     selected: Selected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shroomcurate.download.connections.MAX_BYTES", 2**20)
+    monkeypatch.setattr(connections, "MAX_BYTES", 2**20)
     dataset = selected([A], wanted=len(FAULTS), reserve=len(FAULTS))
     faults = {1001 + number: fault for number, fault in enumerate(FAULTS)}
     with running(FaultServer(faults)) as server:
@@ -481,7 +481,7 @@ def test_a_line_that_comes_back_costs_no_photo(selected: Selected, monkeypatch: 
         calls += 1
         return Answer("unreachable", error="no connection") if 10 < calls < 60 else await real(*arguments)
 
-    monkeypatch.setattr("shroomcurate.download.connections.Connections.ask", flaky)
+    monkeypatch.setattr(Connections, "ask", flaky)
     with running(FaultServer()) as server:
         assert download(dataset, options(server, attempts=2)).statuses == {"ok": 30}
 
@@ -495,7 +495,7 @@ def test_a_line_that_dies_on_the_way_keeps_what_came(selected: Selected, monkeyp
         calls += 1
         return Answer("unreachable", error="no connection") if calls > 8 else await real(*arguments)
 
-    monkeypatch.setattr("shroomcurate.download.connections.Connections.ask", dying)
+    monkeypatch.setattr(Connections, "ask", dying)
     monkeypatch.setattr(crew, "LINE_PATIENCE", 0.3)
     with running(FaultServer()) as server:
         with pytest.raises(NetworkDown):
