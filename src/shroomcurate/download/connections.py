@@ -31,7 +31,7 @@ _PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 
 class Connections:
-    """curl's connections to one server, kept open: a request costs a third of what aiohttp takes, a tenth of httpx's.
+    """curl's connections to one server, kept open: a request takes two thirds of aiohttp's time, a tenth of httpx's.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Connections:
             pycurl.HTTPHEADER: [f"{name}: {value}" for name, value in HEADERS.items() if name != "User-Agent"],
             pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,  # the bucket speaks no other
             pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
-            pycurl.PROXY: _ascii(_proxy(base_url) or ""),
+            pycurl.PROXY: _proxy(base_url) or "",
             pycurl.NOPROXY: "",
             pycurl.CAINFO: trusted,
             pycurl.PROXY_CAINFO: trusted,
@@ -130,7 +130,7 @@ def _ascii(url: str) -> bytes:
     return parts.raw_scheme + b"://" + user + parts.netloc + parts.raw_path
 
 
-def _proxy(url: str) -> str | None:
+def _proxy(url: str) -> bytes | None:
     """Return the proxy that the environment names for an address. Raises BadOption when it cannot be one."""
     from urllib.request import getproxies, proxy_bypass
 
@@ -143,13 +143,13 @@ def _proxy(url: str) -> str | None:
         return None
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     try:
-        parts = urlsplit(proxy)
+        parts, spelt = urlsplit(proxy), _ascii(proxy)
         usable = parts.scheme in _PROXY_SCHEMES and parts.hostname and parts.port != 0 and not re.search(r"\s", proxy)
     except ValueError:
         usable = False
     if not usable:  # in other words than the parser's, which quotes the password
         raise unusable_proxy(ValueError(f"it is no address that begins with {'://, '.join(_PROXY_SCHEMES)}://."))
-    return proxy
+    return spelt
 
 
 def _heard(curl: pycurl.Curl, url: str, method: str, body: bytes) -> Answer:
@@ -184,9 +184,9 @@ def _trouble(curl: pycurl.Curl, url: str, method: str, code: int) -> Answer:
     if code == pycurl.E_URL_MALFORMAT:
         return Answer("failed", error="no valid address")
     if code == pycurl.E_FILESIZE_EXCEEDED:
-        answer = _heard(curl, url, method, b"")
-        too_large = method == "GET" and meaning(answer.http_status or 200) == "ok"
-        return Answer("corrupt", 200, f"more than {MAX_BYTES:,} bytes") if too_large else answer
+        if method == "GET" and meaning(curl.getinfo(pycurl.RESPONSE_CODE)) == "ok":
+            return Answer("corrupt", 200, f"more than {MAX_BYTES:,} bytes")
+        return _heard(curl, url, method, b"")
     if reason := _no_connection(curl, code):
         return Answer("unreachable", error=f"no connection ({reason})")
     if code == pycurl.E_OPERATION_TIMEDOUT:
