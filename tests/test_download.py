@@ -578,6 +578,14 @@ def test_a_proxy_is_asked_where_the_environment_names_one(
         assert server.requests[0] == "http://photos.invalid/photos/1001/medium.jpg"
 
 
+def test_the_api_needs_one_more_package_behind_a_socks_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    with pytest.raises(BadOption, match="ALL_PROXY") as caught:
+        transport.open_client("http://api.invalid", 1, 1.0, 1.0)
+    assert "httpx[socks]" in caught.value.hint
+
+
 def test_an_address_in_other_letters_is_spelt_for_servers(selected: Selected, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = selected([A], wanted=2)
     with running(FaultServer()) as server:

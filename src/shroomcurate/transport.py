@@ -1,4 +1,4 @@
-"""One HTTP request for a photo, and what its answer means.
+"""What an answer about a photo means, and what asking for photos and asking the API have in common.
 
 Nothing here knows datasets. A request ends as an :class:`Answer`, never as an exception, and always ends: connecting,
 silence and the whole of it have a limit each.

@@ -1,4 +1,4 @@
-"""curl's connections to a photo server."""
+"""Requests for photos, over curl's connections: each ends as an answer, never as an exception."""
 
 from __future__ import annotations
 
