@@ -57,8 +57,6 @@ class FaultServer:
         The file behind a photo id and the last part of its address; None is a 404.
     bursts
         Numbers of requests that overload the server: for 0.1 seconds from there on, each photo is refused once.
-    tls
-        Its certificate: the address begins with https then.
     """
 
     def __init__(
@@ -67,13 +65,11 @@ class FaultServer:
         delay: float = 0.0,
         content: Callable[[int, str], bytes | None] = lambda photo_id, _: photo_bytes(photo_id),
         bursts: frozenset[int] = frozenset(),
-        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.faults = faults or {}
         self.delay = delay
         self.content = content
         self.bursts = bursts
-        self.tls = tls
         self.busy_until = 0.0
         self.refused: set[int] = set()
         self.requests: list[str] = []
@@ -86,7 +82,7 @@ class FaultServer:
 
     @property
     def url(self) -> str:
-        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -359,8 +355,8 @@ TROUBLES: dict[str, Callable[[asyncio.StreamWriter, bytes], Awaitable[bool]]] = 
 
 
 @contextmanager
-def running(server: FaultServer) -> Iterator[FaultServer]:
-    """Run the server in a thread while the block lasts; at its end every connection breaks.
+def running(server: FaultServer, tls: ssl.SSLContext | None = None) -> Iterator[FaultServer]:
+    """Run the server in a thread while the block lasts, over https if told so; at its end every connection breaks.
 
     A server that runs again keeps its port, like one that comes back.
     """
@@ -376,7 +372,7 @@ def running(server: FaultServer) -> Iterator[FaultServer]:
         writers.discard(writer)
 
     async def main() -> None:
-        listener = await asyncio.start_server(serve, "127.0.0.1", server.port, backlog=256, ssl=server.tls)
+        listener = await asyncio.start_server(serve, "127.0.0.1", server.port, backlog=256, ssl=tls)
         server.port = listener.sockets[0].getsockname()[1]
         started.set()
         await stop.wait()

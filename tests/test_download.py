@@ -17,6 +17,7 @@ import sysconfig
 import textwrap
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -643,12 +644,13 @@ def test_a_server_whose_certificate_nobody_vouches_for_is_asked_for_nothing(
     dataset, authority, tls = selected([A], wanted=3), trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
-    with running(FaultServer(tls=tls)) as server:
+    with running(FaultServer(), tls) as server:
+        secure = replace(options(server), base_url=server.url.replace("http:", "https:"))
         with pytest.raises(NetworkDown, match="certificate"):
-            download(dataset, options(server))
+            download(dataset, secure)
         assert server.requests == []
         monkeypatch.setenv("SSL_CERT_FILE", f"{tmp_path / 'authority.pem'}")
-        assert download(dataset, options(server)).statuses == {"ok": 3}
+        assert download(dataset, secure).statuses == {"ok": 3}
 
 
 @pytest.mark.parametrize("hangs", [True, False])
