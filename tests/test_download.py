@@ -598,6 +598,13 @@ def test_an_address_in_other_letters_is_spelt_for_servers(selected: Selected, mo
         assert server.requests[0] == place
 
 
+def test_photos_come_in_a_process_in_which_tensorflow_has_been_loaded(selected: Selected) -> None:
+    with running(FaultServer()) as server:
+        process = start(selected([A], wanted=2), server, "import tensorflow")
+        assert process.wait(120) == 0
+    assert len(server.requests) == 2
+
+
 def test_patience_may_be_without_end(selected: Selected) -> None:
     waits = dict.fromkeys(("connect_timeout", "read_timeout", "photo_timeout"), 1e306)
     with running(FaultServer()) as server:

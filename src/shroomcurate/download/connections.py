@@ -6,6 +6,7 @@ import io
 import math
 import os
 import re
+import sys
 import threading
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -48,6 +49,8 @@ class Connections:
 
     def __init__(self, base_url: str, patience: Patience) -> None:
         import certifi
+
+        _find_its_own_libcurl()
         import pycurl
 
         self.multi = pycurl.AsyncCurlMulti()
@@ -109,6 +112,17 @@ class Connections:
         closing = threading.Thread(target=lambda: asyncio.run(self.multi.aclose()), daemon=True)
         closing.start()
         closing.join(_LAST_WAIT)  # the event loop waits as well: what is closed is registered with it
+
+
+def _find_its_own_libcurl() -> None:
+    """Import pycurl so that it finds the libcurl it brings: TensorFlow, if it came first, shows an older one to all."""
+    deep = getattr(os, "RTLD_DEEPBIND", 0)  # other systems than Linux look there first anyway
+    flags = sys.getdlopenflags()
+    sys.setdlopenflags(os.RTLD_NOW | deep)
+    try:
+        import pycurl  # noqa: F401
+    finally:
+        sys.setdlopenflags(flags)
 
 
 def _at_most(time: float) -> int:
