@@ -845,7 +845,8 @@ def test_a_silent_name_server_does_not_delay_an_interrupt(
     subprocess.run(command, input=SILENT, text=True, check=True)
     monkeypatch.setenv("LD_PRELOAD", str(resolver))
     with running(FaultServer()) as server:
-        process = start(dataset, server, base_url="http://photos.invalid")
+        # pycurl as it comes: as `download` loads it, it would find the system's resolver first.
+        process = start(dataset, server, "import pycurl", base_url="http://photos.invalid")
         assert process.stdout is not None
         assert process.stdout.readline() == "asked\n"
         pressed = time.time()
