@@ -89,7 +89,7 @@ class FaultServer:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 self.agents |= {line.lower() for line in head.split("\r\n") if line.lower().startswith("user-agent")}
-                self.users += [f"a{line[1:]}" for line in head.split("\r\n") if line.startswith("Authorization")]
+                self.users += [line for line in head.split("\r\n") if line.startswith("Authorization")]
                 path = head.split(" ")[1]
                 self.requests.append(path)
                 self.active += 1

@@ -616,7 +616,7 @@ def test_user_and_password_of_the_address_go_to_where_a_redirect_leads(selected:
         known = DownloadOptions(base_url=server.url.replace("http://", "http://us:pw@"))
         assert download(selected([A], wanted=1), known).statuses == {"ok": 1}
     assert len(server.requests) == 2
-    assert server.users == ["authorization: Basic dXM6cHc="] * 2
+    assert server.users == ["Authorization: Basic dXM6cHc="] * 2
 
 
 def test_certificates_may_lie_in_a_folder_of_any_name(

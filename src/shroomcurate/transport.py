@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import httpx
 
 USER_AGENT = f"shroomcurate/{__version__}"
-HEADERS = {"User-Agent": USER_AGENT, "Accept": "image/*", "Accept-Encoding": "identity"}
+HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity"}
 MAX_PAUSE = 60.0  # seconds; longer than a server's SlowDown, short enough for a person to wait
 PROXIES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")  # environment variables, also in small letters
 
@@ -147,7 +147,7 @@ def open_client(base_url: str, concurrency: int, connect_timeout: float, read_ti
 
     try:
         return httpx.AsyncClient(
-            headers=HEADERS,
+            headers={"User-Agent": USER_AGENT, **HEADERS},
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
             timeout=httpx.Timeout(read_timeout, connect=connect_timeout, pool=None),
             follow_redirects=False,
@@ -163,7 +163,7 @@ def is_this_machine(url: str) -> bool:
 
 
 def unusable_proxy(error: Exception) -> BadOption:
-    """Return what to raise when httpx refuses to start: the environment names a proxy that it cannot use."""
+    """Return what to raise when the environment names a proxy that cannot be used."""
     named = [name for each in PROXIES for name in (each, each.lower()) if os.environ.get(name)]
     return BadOption(
         f"The proxy that {' or '.join(named) or 'the system'} names cannot be used: {error}",

@@ -58,7 +58,7 @@ class Connections:
         trusted = os.fsencode(os.environ.get("SSL_CERT_FILE") or certifi.where())
         self.settings = {
             pycurl.USERAGENT: USER_AGENT,
-            pycurl.HTTPHEADER: [f"{name}: {value}" for name, value in HEADERS.items() if name != "User-Agent"],
+            pycurl.HTTPHEADER: [f"{name}: {value}" for name, value in HEADERS.items()],
             pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,  # the bucket speaks no other
             pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
             pycurl.PROXY: _proxy(base_url) or "",

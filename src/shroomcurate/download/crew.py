@@ -137,10 +137,10 @@ class Crew:
             self.holes.add(photo.photo_id)
             self.work.hole(photo)
 
-    def _believe(self, some: Sequence[tuple[Photo, End]], *, outage: bool = False) -> None:
+    def _believe(self, some: Sequence[tuple[Photo, End]]) -> None:
         """Take doubted ends for true. Where no connection stood, ask again; after an outage, failures once more."""
         # From then on: its last answers may come behind the first that shows its end.
-        self.outage |= outage or sum(end.record.status == "failed" for _, end in some) >= FEW
+        self.outage |= sum(end.record.status == "failed" for _, end in some) >= FEW
         again = {"pending": _TRIED, "failed": 2 if self.outage else 0}
         self.doubted = [each for each in self.doubted if each not in some]
         for photo, (record, _) in some:
@@ -161,7 +161,8 @@ class Crew:
         while self.doubted:  # a photo that was on its way may come meanwhile, and settle the matter
             lost = any(end.record.status == "pending" for _, end in self.doubted)
             if (len(self.doubted) < FEW and not lost) or await self._comes_again():
-                self._believe([*self.doubted], outage=tries > 0)
+                self.outage |= tries > 0
+                self._believe([*self.doubted])
             elif not self.doubted:
                 break  # what came while the canary was waited for has settled it
             elif not self.canaries and self.work.expects():
