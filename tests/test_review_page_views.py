@@ -507,3 +507,19 @@ def test_a_photo_that_does_not_decode_or_is_gone_costs_its_picture_only(
         f"{kind}/{photo}" for kind in ("thumbnail", "photo") for photo in (broken, gone)
     }
     refused.clear()
+
+
+def test_a_picture_that_fails_when_the_large_view_has_been_closed_asks_for_nothing(
+    page: Page, server: Reviewed
+) -> None:
+    asked: list[str] = []
+    open_view(page, server.url)
+    press(page, "Enter")
+    expect(page.locator("#picture")).to_have_attribute("src", re.compile("photo"))
+    press(page, "Escape")
+    expect(page.locator("#picture:not([src])")).to_be_attached()
+    page.on("request", lambda request: asked.append(request.url))
+    page.locator("#picture").dispatch_event("error")
+    press(page, "Enter")
+    expect(page.locator("#large")).to_be_visible()
+    assert not [url for url in asked if "/-1?" in url]

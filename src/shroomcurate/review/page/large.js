@@ -125,6 +125,7 @@ export class Large {
 
   /** Say why there is no picture: an image that fails does not tell. */
   async missing() {
+    if (!this.open) return; // a browser tells of a picture that failed also when it has just been closed
     const { number, store } = this;
     const { status } = await ask(store.photo(number)).catch((error) => error);
     if (!this.open || number !== this.number) return;
