@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -83,7 +84,13 @@ def test_status_never_sends_anybody_to_a_command_that_changes_what_the_lock_hold
     for victim in (next(dataset.images.glob("*/*")), dataset.path("selection.csv")):
         victim.unlink()
         assert status(dataset).next_command == again
-        build_locked(recipe)
+        with monkeypatch.context() as outside:
+            outside.chdir(elsewhere.parent)
+            placed = Dataset(Path(elsewhere.name) / "dataset")
+            said = f"shroomcurate build FOLDER_OF_THE_LOCK/shroomcurate.toml --locked {placed.option}"
+            assert status(placed).next_command == said
+            words = shlex.split(said.replace("FOLDER_OF_THE_LOCK", elsewhere.name))[2:]
+            assert locked(elsewhere.parent, *words).returncode == 0
     report(dataset)
     found = status(dataset)
     assert [stage.state for stage in found.stages] == ["current", "current", "not needed", "not needed", "current"]

@@ -79,7 +79,7 @@ def _next_step(look: Look, stages: Mapping[str, StageStatus]) -> _Step:
     }
     todo = [name for name, stage in stages.items() if stage.state not in DONE]
     if look.only_of_a_lock:
-        command |= dict.fromkeys(("query", "download"), f"shroomcurate build --locked {look.dataset.option}")
+        command |= dict.fromkeys(("query", "download"), _of_the_lock(look.dataset.option))
     if "query" in todo and stages["query"].state == "missing" and not _catalogue_there():
         return _first_of_all()
     also = _by_eye(look, stages, command["review"])
@@ -94,6 +94,12 @@ def _next_step(look: Look, stages: Mapping[str, StageStatus]) -> _Step:
     damage = stages[todo[0]].details if todo and stages[todo[0]].state == "damaged" else ()
     because = f"but first mend what is damaged. {damage[1]}" if damage else ""  # or that command may stop at it, too
     return _Step(command[todo[0]] if todo else None, because, also)
+
+
+def _of_the_lock(option: str) -> str:
+    """Return what fetches a lock's photos. No table says where the lock lies, for it may be moved."""
+    file = "" if Path("shroomcurate.lock").exists() else "FOLDER_OF_THE_LOCK/shroomcurate.toml "
+    return f"shroomcurate build {file}--locked {option}"
 
 
 def _catalogue_there() -> bool:
