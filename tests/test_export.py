@@ -169,8 +169,14 @@ class TestWhereItGoes:
         with pytest.raises(BadOption, match="is no export"):
             export(made, out)
         (out / "thesis.tex").unlink()
-        assert not export(made, out).replaced
-        assert export(made, out, ExportOptions(licenses="commercial")).replaced
+        first = export(made, out)
+        assert not first.replaced
+        told: list[tuple[int, int, str]] = []
+        again = export(made, out, ExportOptions(licenses="commercial"), lambda *step: told.append(step))
+        assert again.replaced
+        files = first.files - 1  # the manifest holds no hash of itself
+        compared = [(done, total) for done, total, label in told if label == "compare with the former export"]
+        assert compared == 2 * [(done + 1, files) for done in range(files)], "before, and again at the last moment"
         (out / "model.keras").write_text("trained on it")
         with pytest.raises(BadOption, match=r"the first: model\.keras"):
             export(made, out)
@@ -205,8 +211,9 @@ class TestWhereItGoes:
         out = tmp_path / "out"
         export(made, out)
 
-        def edit(*_: object) -> None:
-            (out / "NOTICE").write_text("a note of mine")
+        def edit(_done: int, _total: int, label: str) -> None:
+            if label == "hash files":
+                (out / "NOTICE").write_text("a note of mine")
 
         with pytest.raises(BadOption, match="NOTICE"):
             export(made, out, progress=edit)  # while the next one is made

@@ -97,7 +97,7 @@ def export(
         A photo is not the one that came.
     """
     target = Path(os.path.abspath(out or default_folder(dataset, options)))  # noqa: PTH100  # no .. may end it
-    refuse_target(dataset, target, options.force)
+    refuse_target(dataset, target, options.force, progress)
     with dataset.lock("export"):
         found = gather(dataset, options, progress)
         refuse_without_room(found.records, target, options)
@@ -107,7 +107,7 @@ def export(
             format_module.write(found.records, folder, options, progress)
             write_credit(found.records, folder)
             manifest = write_manifest(found.records, folder, options, progress)
-            refuse_target(dataset, target, options.force)  # somebody may have worked there meanwhile
+            refuse_target(dataset, target, options.force, progress)  # somebody may have worked there meanwhile
     return _summary(found, target, options, manifest, replaced)
 
 

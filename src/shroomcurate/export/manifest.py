@@ -74,7 +74,7 @@ def empty_folders(folder: Path) -> set[str]:
     }
 
 
-def foreign_files(folder: Path) -> list[str]:
+def foreign_files(folder: Path, progress: Progress = silent) -> list[str]:
     """Return the files in an export that its manifest does not know, or knows with other bytes, sorted.
 
     A link says nothing of the file that it leads to, which stays where it is.
@@ -82,9 +82,12 @@ def foreign_files(folder: Path) -> list[str]:
     known = read_manifest(folder).files
     found = [path for path in files_in(folder) if path != LOCK]
     listed = [path for path in found if path in known]
-    links = {path for path in listed if (folder / path).is_symlink()}
-    same_size = [path for path in listed if path not in links and (folder / path).stat().st_size == known[path][0]]
-    own = links | {path for path, *content in hashed(folder, same_size) if tuple(content) == known[path]}
+    own = {path for path in listed if (folder / path).is_symlink()}
+    same_size = [path for path in listed if path not in own and (folder / path).stat().st_size == known[path][0]]
+    for done, (path, *content) in enumerate(hashed(folder, same_size)):
+        if tuple(content) == known[path]:
+            own.add(path)
+        progress(done + 1, len(same_size), "compare with the former export")
     return [path for path in found if path not in own]
 
 

@@ -14,7 +14,7 @@ from shroomcurate.errors import BadOption, DamagedFile, DiskFull, disk_full_name
 from shroomcurate.export.manifest import FILE, LOCK, files_in, foreign_files
 from shroomcurate.export.options import ExportOptions
 from shroomcurate.export.records import Records
-from shroomcurate.progress import Bytes
+from shroomcurate.progress import Bytes, Progress, silent
 from shroomcurate.tree import PARTIAL
 
 #: What a photo takes besides its bytes: its rows in attribution, manifest and index, at most.
@@ -24,7 +24,7 @@ _BYTES_PER_PHOTO = 3_000
 _FILES_ONE_BY_ONE = 200
 
 
-def refuse_target(dataset: Dataset, out: Path, force: bool) -> None:
+def refuse_target(dataset: Dataset, out: Path, force: bool, progress: Progress = silent) -> None:
     """Refuse a folder that holds anything but an export of ours.
 
     Raises
@@ -46,7 +46,7 @@ def refuse_target(dataset: Dataset, out: Path, force: bool) -> None:
     if not (out / FILE).exists():
         raise BadOption(f"{out} is there, and is no export.", hint)
     try:
-        foreign = foreign_files(out)
+        foreign = foreign_files(out, progress)
     except DamagedFile as error:
         raise BadOption(f"{out} is there, and what the export wrote cannot be told: {error}", hint) from error
     if foreign:
