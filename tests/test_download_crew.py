@@ -123,6 +123,8 @@ def test_a_server_that_recovers_costs_no_photo(
     with running(Turning("500", after=40, until=160)) as server:
         summary = download(dataset, options(server, attempts=2))
         assert summary.shortages == {}
+        assert_folders_hold_the_manifest(dataset)
+        assert (summary.already_there, summary.fetched - summary.unselected) == (0, 120)
         if at_once:
             assert summary.statuses == {"ok": 120}
         assert download(dataset, options(server)).statuses == {"ok": 120}

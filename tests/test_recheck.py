@@ -333,12 +333,13 @@ def test_a_stand_in_s_record_outlives_a_recheck(selected: Selected) -> None:
     assert rows(dataset)[1004] == before
 
 
+@pytest.mark.parametrize("photos", [70, 9, 1])
 @pytest.mark.parametrize("fault", ["403", "500", "closed"])
 def test_when_the_server_has_nothing_any_more_nothing_is_taken_out(
-    selected: Selected, monkeypatch: pytest.MonkeyPatch, fault: str
+    selected: Selected, monkeypatch: pytest.MonkeyPatch, fault: str, photos: int
 ) -> None:
     monkeypatch.setattr(crew, "LINE_PATIENCE", 0.1)
-    dataset = selected([A], wanted=70)
+    dataset = selected([A], wanted=photos)
     with running(Bucket()) as server:
         download(dataset, options(server))
         before = tree(dataset)

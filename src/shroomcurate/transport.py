@@ -98,9 +98,15 @@ def redirect_target(url: str, location: str) -> str | None:
     """Return where a redirect leads, or None when that is off the server that was asked."""
     try:
         target = urljoin(url, location)
-        return target if urlsplit(target)[:2] == urlsplit(url)[:2] else None
+        return target if _server(target) == _server(url) else None
     except ValueError:
         return None
+
+
+def _server(url: str) -> tuple[str, str | None, int | None]:
+    """Return scheme, host in small letters, and port: what makes two addresses the same server's."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def pause_before(attempt: int, backoff: float, retry_after: float | None, jitter: float) -> float:

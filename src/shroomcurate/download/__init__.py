@@ -158,7 +158,7 @@ def download(
             finally:
                 run.journal.close()
         rows = _manifest(known)
-        unselected = tidy(dataset, rows, known.sizes, known.places)
+        unselected = tidy(dataset, rows, known.lying_there(), known.places)
         os.sync()  # the table speaks of no photo that the disk does not have
         write_table(dataset.path("downloads.parquet"), as_table(rows), receipt)
         dataset.path(JOURNAL).unlink(missing_ok=True)
@@ -185,8 +185,8 @@ def _summary(
     return DownloadSummary(
         classes=len(known.classes),
         statuses=dict(sorted(Counter(record.status for _, record in rows).items())),
-        fetched=run.fetched,
-        already_there=len(whole) - run.fetched,
+        fetched=len(known.brought),
+        already_there=sum(photo.photo_id not in known.brought for photo, _ in whole),
         from_reserve=sum(photo.role == "reserve" for photo, _ in whole),
         taken_out=sum(photo.photo_id in known.taken_out for photo, _ in whole),
         hashed=checked[0],

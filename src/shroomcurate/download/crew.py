@@ -83,6 +83,7 @@ class Crew:
         self.holes: set[int] = set()
         self.tried: Counter[int] = Counter()
         self.outage = False  # whether there was one
+        self.came = False  # whether any photo has come
 
     def add(self, photo: Photo) -> None:
         """Queue a photo."""
@@ -123,6 +124,7 @@ class Crew:
 
     def _count(self, photo: Photo, end: End) -> None:
         if end.record.status == "ok":
+            self.came |= end.answer > 0
             if photo.extension:
                 self.canaries.append(photo)
             self._believe([each for each in self.doubted if each[1].answer < end.answer])
@@ -160,7 +162,8 @@ class Crew:
         started, tries = time.monotonic(), 0
         while self.doubted:  # a photo that was on its way may come meanwhile, and settle the matter
             lost = any(end.record.status == "pending" for _, end in self.doubted)
-            if (len(self.doubted) < FEW and not lost) or await self._comes_again():
+            too_few = len(self.doubted) < FEW and not lost  # to doubt an address from which others came
+            if (too_few and (self.came or not self.canaries)) or await self._comes_again():
                 self.outage |= tries > 0
                 self._believe([*self.doubted])
             elif not self.doubted:

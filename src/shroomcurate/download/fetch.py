@@ -42,7 +42,7 @@ class Fetch:
         self.server = Server(options, cluster)
         self.store = Store(dataset, options.size, known)
         self.ends: Counter[str] = Counter()
-        self.asked = self.settled = self.fetched = self.bytes = 0
+        self.asked = self.settled = self.bytes = 0
         self.shown_at = -math.inf
 
     async def run(self) -> None:
@@ -101,7 +101,6 @@ class Fetch:
         self.settled += 1
         self.ends[record.status] += 1
         if record.status == "ok":
-            self.fetched += record.attempts > 0
             self.bytes += (record.bytes or 0) * (record.attempts > 0)
             if photo.photo_id in self.known.taken_out:  # its file was damaged, and was fetched again
                 self.hole(photo)

@@ -36,8 +36,14 @@ class Known:
     """Photos that are in ``removed/``: they leave holes."""
     journaled: set[int]
     """Photos that only a run which was cut short knows: the disk may not have had them when the machine went down."""
+    brought: set[int]
+    """Photos that this run has brought from the server and put in place; empty at its beginning."""
     other_size: bool
     """Whether the records are of another size, in which nothing came: they say nothing, and are not in ``earlier``."""
+
+    def lying_there(self) -> set[str]:
+        """Return the places of all photos that lie there now."""
+        return self.sizes.keys() | {self.places[photo_id] for photo_id in self.brought}
 
     def strangers(self) -> set[int]:
         """Return the photos on disk without a record of a whole one: they are decoded rather than fetched."""
@@ -87,7 +93,7 @@ def look(dataset: Dataset, options: DownloadOptions) -> Known:
 
     taken_out = {photo_id for photo_id, place in places.items() if removed_by(place)}
     records = trusted(earlier, places, sizes, is_final)
-    return Known(hashed, classes, sizes, places, earlier, records, taken_out, set(journal), other_size)
+    return Known(hashed, classes, sizes, places, earlier, records, taken_out, set(journal), set(), other_size)
 
 
 def _made_from(table: Path, selection: str) -> bool:

@@ -156,7 +156,7 @@ def tidy(
     rows
         The manifest.
     found
-        What :func:`list_places` found before the run.
+        Every photo that lies there now: where.
     places
         photo_id -> the file to use, of all that lie there now.
 

@@ -103,6 +103,7 @@ class Store:
         self.known.records[photo_id] = end
         if job.content is not None:
             self.known.places[photo_id] = home(job.photo, end, job.place)
+            self.known.brought.add(photo_id)
 
 
 def _tell(waiting: Sequence[asyncio.Future[Record]], ends: Sequence[Record | Exception]) -> None:
