@@ -156,6 +156,16 @@ def test_a_folder_that_is_there_twice_is_left_alone(tmp_path: Path) -> None:
     assert (summary.removed, summary.conflicts) == (0, 0)
 
 
+def test_a_person_may_take_out_as_many_as_stand_in_another_class(tmp_path: Path) -> None:
+    vectors = blob(0, 60)
+    same = {f"images/{name}/{number:04}.jpg": str(number) for name in ("A", "B") for number in range(60)}
+    dataset = photos(tmp_path, {"A": vectors, "B": vectors}, same=same)
+    say(dataset, *(f"images/B/{number:04}.jpg,remove,duplicate,,2026-01-01" for number in range(60)))
+    summary = clean(dataset)
+    assert (summary.reasons, summary.conflicts) == ({"duplicate": 60}, 0)
+    assert {path.split("/")[1] for path, row in rows(dataset).items() if row["kept"]} == {"A"}
+
+
 def test_very_many_equal_photos_take_little_memory() -> None:
     count = 4000
     vectors = np.tile(unit(np.ones((1, LENGTH))), (count, 1))

@@ -50,7 +50,7 @@ class Photo:
 
     def is_conflict(self) -> bool:
         """Tell whether it went because the same photo stands in another class."""
-        other = self.duplicate_of if self.reason == "duplicate" else None
+        other = self.duplicate_of if self.reason == "duplicate" and self.decided_by != "person" else None
         return other is not None and _class_of(other) != self.class_name
 
 
