@@ -175,13 +175,18 @@ def test_a_class_is_found_as_its_folder_is_called_or_as_the_species_is_written(c
     assert restore(cleaned, RestoreOptions(class_name="Boletus edulis")).classes == {"Boletus_edulis": 9}
 
 
-def test_a_relative_link_moves_and_comes_back_as_the_same_photo(tmp_path: Path) -> None:
-    dataset = noisy(tmp_path)
+@pytest.mark.parametrize("elsewhere", ["", "images", "removed"])
+def test_a_relative_link_moves_and_comes_back_as_the_same_photo(tmp_path: Path, elsewhere: str) -> None:
+    dataset = noisy(tmp_path / "dataset")
     place = dataset.images / "Boletus_edulis" / "0063.jpg"
-    store = dataset.root / "store" / "0063.jpg"
+    store = tmp_path / "store" / "0063.jpg"
     store.parent.mkdir()
     place.rename(store)
-    place.symlink_to(Path("../../store/0063.jpg"))
+    if elsewhere:  # that folder is a link itself, and not as deep as what it stands for
+        (dataset.root / elsewhere).mkdir(exist_ok=True)
+        (dataset.root / elsewhere).rename(tmp_path / "disk")
+        (dataset.root / elsewhere).symlink_to(tmp_path / "disk")
+    place.symlink_to(os.path.relpath(store, place.parent.resolve()))
     clean(dataset)
     away = dataset.locate("images/Boletus_edulis/0063.jpg", "outlier")
     assert away.is_symlink()
@@ -190,3 +195,26 @@ def test_a_relative_link_moves_and_comes_back_as_the_same_photo(tmp_path: Path) 
     assert place.is_symlink()
     assert place.resolve() == store
     assert not away.exists()
+
+
+def test_a_folder_on_another_disk_stays_when_all_that_it_held_has_come_back(tmp_path: Path) -> None:
+    dataset, disk = noisy(tmp_path / "dataset"), tmp_path / "disk"
+    disk.mkdir()
+    dataset.removed.symlink_to(disk)
+    assert clean(dataset).moved_out == 16
+    restore(dataset)
+    assert dataset.removed.is_symlink()
+    assert [*disk.iterdir()] == []
+    assert all(row["kept"] for row in rows(dataset).values())
+    assert clean(dataset).moved_out == 0
+
+
+def test_a_link_to_the_photo_where_it_shall_go_is_no_other_photo(tmp_path: Path) -> None:
+    dataset = noisy(tmp_path)
+    path = "images/Boletus_edulis/0063.jpg"
+    place, away = dataset.locate(path, None), dataset.locate(path, "outlier")
+    content = place.read_bytes()
+    away.parent.mkdir(parents=True)
+    away.symlink_to(place)
+    clean(dataset)
+    assert (away.is_symlink(), away.read_bytes(), place.exists()) == (False, content, False)

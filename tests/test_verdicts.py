@@ -161,9 +161,10 @@ def test_a_write_killed_after_any_byte_hides_nothing_said_before_or_after(datase
         assert found in ({ONE: KEEP}, {ONE: KEEP, path: SCENERY}), whole[:length]
 
 
-def test_a_first_write_killed_after_any_byte_of_the_header_is_gone_on_from(dataset: Dataset) -> None:
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_first_write_killed_after_any_byte_of_the_header_is_gone_on_from(dataset: Dataset, mark: str) -> None:
     for length in range(len(HEADER) + 1):
-        dataset.path(FILE).write_text(HEADER[:length])
+        dataset.path(FILE).write_text(mark + HEADER[:length])
         assert read_verdicts(dataset) == {}
         append_verdicts(dataset, {ONE: KEEP})
         assert read_verdicts(dataset) == {ONE: KEEP}, HEADER[:length]

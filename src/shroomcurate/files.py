@@ -14,8 +14,10 @@ def move(place: Path, target: Path) -> None:
     """Move a file, also to another disk; what stands at the target is replaced. The target's folder is made."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if place.is_symlink() and not (to := place.readlink()).is_absolute():
-        with atomic_path(target) as partial:  # a link that is relative means another file from another folder
-            partial.symlink_to(os.path.relpath(place.parent / to, target.parent))
+        # A link that is relative means another file from another folder; a folder may itself be reached by a link.
+        meant = (place.parent / to).parent.resolve() / to.name
+        with atomic_path(target) as partial:
+            partial.symlink_to(os.path.relpath(meant, target.parent.resolve()))
         place.unlink()
         return
     try:

@@ -125,7 +125,7 @@ def unfinished_line(dataset: Dataset) -> str | None:
 def _is_begun(line: str, *, is_first: bool) -> bool:
     """Return whether a last line without its end is one that a killed process was writing, not one of a person."""
     if is_first:
-        return line != "" and csv_line(COLUMNS).startswith(line)
+        return line != "" and csv_line(COLUMNS).startswith(line.removeprefix("\ufeff"))
     try:
         fields = next(csv.reader([line]), [])
     except csv.Error:
@@ -248,6 +248,8 @@ def place_photos(dataset: Dataset, reasons: Mapping[str, str | None], progress: 
             continue
         with disk_full_named(target):
             target.parent.mkdir(parents=True, exist_ok=True)
+            if target.is_symlink() and target.exists() and target.samefile(place):
+                target.unlink()  # it leads to the photo itself, which comes here now
             if target.exists() and file_hash(target) == file_hash(place):
                 place.unlink()  # a killed move to another disk, or the same photo removed twice
             else:
@@ -283,7 +285,7 @@ def _drop_empty(removed: Path) -> None:
         return
     trees = [removed / reason for reason in REASONS]
     for folder in [*(folder for tree in trees for folder in tree.glob("*")), *trees, removed]:
-        if folder.is_dir() and not any(folder.iterdir()):
+        if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
             folder.rmdir()
 
 
