@@ -95,8 +95,15 @@ def test_a_photo_that_does_not_decode_is_named_and_left_out(tmp_path: Path) -> N
     dataset = tree(tmp_path, 4)
     (dataset.images / "Class_0" / "p000.jpg").write_bytes(jpeg(0)[:900])
     (dataset.images / "Class_1" / "page.jpg").write_bytes(b"<html>not found</html>")
+    film = dataset.images / "Class_1" / "film.mp4"
+    film.touch()
+    os.truncate(film, 10**12)  # a hole: more than any memory, and no room on the disk
     summary = embed(dataset, CLASSIC)
-    assert set(summary.undecodable) == {"pictures/Class_0/p000.jpg", "pictures/Class_1/page.jpg"}
+    assert set(summary.undecodable) == {
+        "pictures/Class_0/p000.jpg",
+        "pictures/Class_1/film.mp4",
+        "pictures/Class_1/page.jpg",
+    }
     assert all(summary.undecodable.values())
     assert summary.photos == 3
     assert set(embed(dataset, CLASSIC).undecodable) == set(summary.undecodable)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import struct
 import subprocess
 import sys
 import textwrap
 import time
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -19,7 +21,16 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from shroomcurate.jpeg import topmost_rows
-from shroomcurate.photos import MAX_PIXELS, NotAPhoto, PhotoFacts, check_photo, decode_photo, read_photo
+from shroomcurate.photos import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    NotAPhoto,
+    PhotoFacts,
+    check_photo,
+    decode_photo,
+    photo_bytes,
+    read_photo,
+)
 from tests.conftest import jpeg
 
 
@@ -61,9 +72,40 @@ def test_the_true_type_decides_the_file_end(content: bytes, extension: str) -> N
         (encoded(RED, "TIFF"), "not a JPEG, PNG or GIF"),
     ],
 )
-def test_what_is_no_photo_is_refused_with_the_reason(content: bytes, why: str) -> None:
+def test_what_is_no_photo_is_refused_with_the_reason(tmp_path: Path, content: bytes, why: str) -> None:
     with pytest.raises(NotAPhoto, match=why):
         check_photo(content)
+    (tmp_path / "photo.jpg").write_bytes(content)
+    with pytest.raises(NotAPhoto, match=why):
+        read_photo(tmp_path / "photo.jpg")
+
+
+@pytest.mark.parametrize(
+    ("start", "size", "why"),
+    [(b"\0\0\0 ftypisom", 10**12, "not a JPEG"), (encoded(RED, "PNG"), MAX_BYTES + 1, "300,000,001 bytes")],
+)
+def test_a_file_that_can_be_no_photo_is_not_read_to_its_end(tmp_path: Path, start: bytes, size: int, why: str) -> None:
+    film = tmp_path / "film.jpg"
+    film.write_bytes(start)
+    os.truncate(film, size)  # a hole, which takes no room on the disk
+    tracemalloc.start()
+    with pytest.raises(NotAPhoto, match=why):
+        photo_bytes(film)
+    assert tracemalloc.get_traced_memory()[1] < 10**6
+    tracemalloc.stop()
+
+
+@given(st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a"]), st.binary(max_size=40))
+def test_what_the_start_of_a_file_refuses_no_decoder_takes(
+    tmp_path_factory: pytest.TempPathFactory, start: bytes, rest: bytes
+) -> None:
+    file = tmp_path_factory.mktemp("any") / "photo.jpg"
+    file.write_bytes(start + rest)
+    try:
+        assert photo_bytes(file) == start + rest
+    except NotAPhoto as refused:
+        with pytest.raises(NotAPhoto, match=str(refused)):
+            check_photo(start + rest)
 
 
 NOISE = Image.fromarray(np.random.default_rng(1).integers(0, 255, (40, 60, 3), dtype=np.uint8))

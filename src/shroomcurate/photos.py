@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,11 @@ _DECODERS = ("JPEG", "PNG", "GIF")  # JPEG's recognises MPO by itself
 
 #: Pixels above which a file is refused undecoded. The bucket's largest size is 2048 x 2048; a bomb has billions.
 MAX_PIXELS = 100_000_000
+
+#: Bytes above which a file is refused unread: what so many pixels take uncompressed. Folders hold films, too.
+MAX_BYTES = 3 * MAX_PIXELS
+
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8")  # of the formats that are decoded
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,27 @@ def _decoded(image: Image, height: int) -> PhotoFacts:
 
 
 def read_photo(path: Path, at_least: int | None = None) -> Image:
-    """Read a photo from a file, see :func:`decode_photo`."""
-    return decode_photo(path.read_bytes(), at_least)
+    """Read a photo from a file, see :func:`photo_bytes` and :func:`decode_photo`."""
+    return decode_photo(photo_bytes(path), at_least)
+
+
+def photo_bytes(path: Path) -> bytes:
+    """Return what is in a photo's file.
+
+    Raises
+    ------
+    NotAPhoto
+        It does not begin as a photo, or is larger than any. It is not read further then.
+    OSError
+        It cannot be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(16)
+        if not start.startswith(_STARTS):
+            raise _no_photo(start)
+        if (size := os.fstat(file.fileno()).st_size) > MAX_BYTES:
+            raise NotAPhoto(f"{size:,} bytes, more than {MAX_BYTES:,}")
+        return start + file.read()
 
 
 def decode_photo(content: bytes, at_least: int | None = None) -> Image:
@@ -126,16 +151,19 @@ def _upright(image: Image) -> Image:
 def _open(content: bytes) -> Image:
     from PIL import Image
 
-    if not content:
-        raise NotAPhoto("empty file")
     try:
         image = Image.open(io.BytesIO(content), formats=_DECODERS)
     except Exception as error:  # a decoder raises whatever the damage makes it stumble over
-        start = content[:16].lstrip().lower()
-        kind = "HTML or XML" if start.startswith(b"<") else "not a JPEG, PNG or GIF"
-        raise NotAPhoto(kind) from error
+        raise _no_photo(content[:16]) from error
     _refuse_a_bomb(image.width, image.height)
     return image
+
+
+def _no_photo(start: bytes) -> NotAPhoto:
+    """Return what to raise of a file that begins so."""
+    if not start:
+        return NotAPhoto("empty file")
+    return NotAPhoto("HTML or XML" if start.lstrip().startswith(b"<") else "not a JPEG, PNG or GIF")
 
 
 def _refuse_a_bomb(width: int, height: int) -> None:

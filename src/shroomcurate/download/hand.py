@@ -23,6 +23,7 @@ from shroomcurate.download.journal import Journal
 from shroomcurate.download.manifest import Photo, Record
 from shroomcurate.download.places import Unplaced, home, judged, sweep_partials
 from shroomcurate.errors import DiskFull
+from shroomcurate.photos import NotAPhoto, photo_bytes
 from shroomcurate.processes import answer_all, own_command, own_environment
 
 if TYPE_CHECKING:
@@ -172,10 +173,10 @@ def settle(dataset: Dataset, journal: Journal, jobs: Sequence[Job]) -> list[Reco
 
 
 def _lying_at(place: Path) -> bytes:
-    """Return what is in a file; of one that cannot be read nothing, which is no photo."""
+    """Return what is in a file; of one that cannot be read, or is no photo, nothing, which is no photo."""
     try:
-        return place.read_bytes()
-    except OSError:
+        return photo_bytes(place)
+    except (NotAPhoto, OSError):
         return b""
 
 

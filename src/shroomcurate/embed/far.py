@@ -10,10 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from shroomcurate.embed.engine import Engine, head_model, litert_head, litert_model, network_block, share_cores
-from shroomcurate.embed.look import Block, Looked, ask, looker, start_helper
+from shroomcurate.embed.look import Block, Looked, Sent, ask, looker, start_helper
+from shroomcurate.photos import NotAPhoto, photo_bytes
 from shroomcurate.processes import Helper
 from shroomcurate.ray_cluster import Cluster, Lost, Started
 
@@ -26,18 +27,6 @@ _BLOCK_BYTES = 4_000_000  # of photos that travel together: all that are under w
 _PATIENCE = 600.0  # seconds for a block, with its waiting: others may use the cluster, too
 
 
-class Sent(NamedTuple):
-    """A photo's file on its way to a node, or why this machine cannot read it."""
-
-    content: bytes | OSError
-
-    def read_bytes(self) -> bytes:
-        """Return the file. Raises OSError as reading it did."""
-        if isinstance(self.content, OSError):
-            raise self.content
-        return self.content
-
-
 def far_engine(name: str, weights: Path | None, head: Path | None, cluster: Cluster) -> Engine:
     """Return the engine that looks on a cluster; see :func:`shroomcurate.embed.engine.open_engine`."""
     model = litert_model(name, weights) if weights else None
@@ -46,7 +35,7 @@ def far_engine(name: str, weights: Path | None, head: Path | None, cluster: Clus
     return Engine(name, model, None, classify, block=network_block(threads), cluster=cluster, threads=threads)
 
 
-def look_far(engine: Engine, cluster: Cluster, files: Block) -> Iterator[Looked]:
+def look_far(engine: Engine, cluster: Cluster, files: Sequence[tuple[str, Path]]) -> Iterator[Looked]:
     """Yield what the cluster sees of the photos, block by block, in their order.
 
     What it cannot do, such as a block with a photo that ends the decoder, is done here.
@@ -66,17 +55,17 @@ def look_far(engine: Engine, cluster: Cluster, files: Block) -> Iterator[Looked]
             yield _result(cluster, here, *waiting.popleft())
 
 
-def _blocks(files: Block, most: int) -> Iterator[tuple[Block, list[tuple[str, Sent]]]]:
+def _blocks(files: Sequence[tuple[str, Path]], most: int) -> Iterator[tuple[Block, Block]]:
     """Yield so many photos at a time, or fewer large ones, with what is sent of them."""
     sent: list[tuple[str, Sent]] = []
     size = start = 0
     for place, (path, file) in enumerate(files, 1):
         try:
-            content: bytes | OSError = file.read_bytes()
-        except OSError as error:  # that photo's trouble alone; the node says it as this machine would
+            content: bytes | NotAPhoto | OSError = photo_bytes(file)
+        except (NotAPhoto, OSError) as error:  # that photo's trouble alone; the node says it as this machine would
             content = error
         sent.append((path, Sent(content)))
-        size += 0 if isinstance(content, OSError) else len(content)
+        size += 0 if isinstance(content, Exception) else len(content)
         if len(sent) == most or size >= _BLOCK_BYTES or place == len(files):
             yield files[start:place], sent
             sent, size, start = [], 0, place
@@ -111,7 +100,7 @@ class _Here:
 _LOOKERS: dict[str, Callable[[Block], Looked]] = {}  # of this process; Ray gives it many blocks
 
 
-def _look(name: str, key: str, model: NDArray[np.uint8], threads: int, block: Sequence[tuple[str, Sent]]) -> Looked:
+def _look(name: str, key: str, model: NDArray[np.uint8], threads: int, block: Block) -> Looked:
     """Look at a block with a network that is made ready once."""
     if key not in _LOOKERS:
         _LOOKERS.clear()

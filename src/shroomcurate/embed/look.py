@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shroomcurate.dataset import printable
 from shroomcurate.descriptors import classic_vector, perceptual_hash
 from shroomcurate.embed.engine import SHORTER_SIDE, Engine, litert, network_input
 from shroomcurate.embed.rows import Facts
 from shroomcurate.evidence import PIXEL_COLUMNS, make_thumbnails, measure, shrink
-from shroomcurate.photos import NotAPhoto, decode_photo
+from shroomcurate.photos import NotAPhoto, decode_photo, photo_bytes
 from shroomcurate.processes import Helper, answer_all, own_command
 
 if TYPE_CHECKING:
@@ -29,15 +29,20 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-class File(Protocol):
-    """Where a photo lies, or what came of it from elsewhere."""
+class Sent(NamedTuple):
+    """A photo's file on its way to another machine, or why this one cannot read it."""
 
-    def read_bytes(self) -> bytes:
-        """Return its bytes; raise OSError where they cannot be read."""
+    content: bytes | NotAPhoto | OSError
+
+    def read(self) -> bytes:
+        """Return the file. Raises what reading it did."""
+        if isinstance(self.content, Exception):
+            raise self.content
+        return self.content
 
 
 #: Path of a photo, as the table names it, and its file.
-Block = Sequence[tuple[str, File]]
+Block = Sequence[tuple[str, Path | Sent]]
 
 #: Photos below which this process looks at all of them itself: starting others takes as long.
 _FEW = 300
@@ -154,7 +159,7 @@ def look_at(
         try:
             if printable(path) != path:
                 raise NotAPhoto("its name is not UTF-8")
-            content = file.read_bytes()
+            content = file.read() if isinstance(file, Sent) else photo_bytes(file)
             photo = decode_photo(content, at_least=SHORTER_SIDE)
         except (NotAPhoto, OSError) as error:  # one photo's trouble is that photo's alone
             failed[path] = str(error) or type(error).__name__

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from shroomcurate.dataset import Receipt, write_table
 from shroomcurate.embed.engine import Engine
 from shroomcurate.embed.far import look_far
-from shroomcurate.embed.look import Block, Looked, lookers
+from shroomcurate.embed.look import Looked, lookers
 from shroomcurate.embed.rows import Rows
 from shroomcurate.errors import WeightsMissing
 from shroomcurate.evidence import EVIDENCE, IMAGENET_COLUMNS, imagenet_evidence
@@ -85,7 +85,7 @@ def describe(
 
 
 @contextmanager
-def _looking(engine: Engine, files: Block) -> Iterator[Iterator[Looked]]:
+def _looking(engine: Engine, files: Sequence[tuple[str, Path]]) -> Iterator[Iterator[Looked]]:
     """Give what is seen of the photos, block by block, in their order."""
     if engine.cluster is not None:
         yield look_far(engine, engine.cluster, files)

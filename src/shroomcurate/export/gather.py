@@ -13,7 +13,7 @@ from shroomcurate.export import credit, manifest
 from shroomcurate.export.options import ExportOptions
 from shroomcurate.export.records import SCHEMA, Records, changed_photo
 from shroomcurate.licences import DEEDS, accepted_licenses
-from shroomcurate.photos import NotAPhoto, check_photo
+from shroomcurate.photos import NotAPhoto, check_photo, photo_bytes
 from shroomcurate.progress import Progress
 from shroomcurate.receipts import changed_inputs
 from shroomcurate.tree import PARTIAL
@@ -218,9 +218,8 @@ def _measured(dataset: Dataset, facts: pa.Table, left_out: dict[str, list[str]],
             if place.stat().st_size != columns["bytes"][row]:
                 raise changed_photo(place)
         else:
-            content = place.read_bytes()
             try:
-                found = check_photo(content)
+                found = check_photo(content := photo_bytes(place))
             except NotAPhoto:
                 _leave_out(left_out, "no photo", [path])
                 continue

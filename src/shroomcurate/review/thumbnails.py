@@ -13,7 +13,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from shroomcurate.photos import decode_photo
+from shroomcurate.photos import decode_photo, photo_bytes
 
 FILE = ".review/thumbnails"
 
@@ -73,7 +73,7 @@ class Thumbnails:
         stamp = stamp_of(place)
         if known := self._look(path, stamp):
             return known
-        made = thumbnail(place.read_bytes())
+        made = thumbnail(photo_bytes(place))
         self._keep(path, stamp, made)
         return made
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from shroomcurate.catalogue.note import read_note
 from shroomcurate.dataset import printable
 from shroomcurate.errors import DamagedFile
-from shroomcurate.photos import NotAPhoto, check_photo
+from shroomcurate.photos import NotAPhoto, check_photo, photo_bytes
 from shroomcurate.status.answer import StageStatus
 from shroomcurate.status.look import JOURNAL, Look, count
 from shroomcurate.verdicts import digest
@@ -160,7 +160,7 @@ def _unlike_the_disk(look: Look, table: pa.Table) -> tuple[int, int, int]:
 
 def _decodes(place: Path) -> bool:
     try:
-        check_photo(place.read_bytes())
+        check_photo(photo_bytes(place))
     except (NotAPhoto, OSError):
         return False
     return True
