@@ -35,7 +35,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def clean(folder: Path, *words: str) -> dict[str, Any]:
-    command = ["clean", "--images", str(folder), "--embedder", "classic", "--json", "--eps", "0.2", *words]
+    eps = [] if "--auto-eps" in words else ["--eps", "0.2"]
+    command = ["clean", "--images", str(folder), "--embedder", "classic", "--json", *eps, *words]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
     summary: dict[str, Any] = json.loads(result.stdout)
@@ -137,3 +138,28 @@ def test_a_number_of_suggestions_below_nought_is_refused(folder: Path) -> None:
     result = CliRunner().invoke(app, ["clean", "--images", str(folder), "--suggest", "-1"])
     assert result.exit_code == 2
     assert "--suggest" in result.stderr
+
+
+def test_one_eps_and_one_for_each_class_are_not_both_to_be_had(folder: Path) -> None:
+    result = CliRunner().invoke(app, ["clean", "--images", str(folder), "--auto-eps", "--eps", "0.2"])
+    assert result.exit_code == 2
+    assert "Leave one of them away" in result.stderr
+
+
+def test_files_that_lie_in_no_class_folder_are_counted_and_left_alone(folder: Path) -> None:
+    photo = next(folder.glob("*/*.jpg"))
+    deep = folder / "Ash" / "2024" / "May"
+    deep.mkdir(parents=True)
+    for place in (folder / "loose.jpg", deep / "deep.jpg", folder / ".hidden.jpg"):
+        place.write_bytes(photo.read_bytes())
+    result = CliRunner().invoke(app, ["clean", "--images", str(folder), "--embedder", "classic", "--dry-run"])
+    assert "Not looked at: 2 files" in " ".join(result.output.split())
+    assert (folder / "loose.jpg").exists()
+    assert (deep / "deep.jpg").exists()
+
+
+def test_a_folder_that_is_not_there_is_called_that(folder: Path) -> None:
+    clean(folder)
+    result = CliRunner().invoke(app, ["clean", "--images", str(folder.parent / "oaks"), "--embedder", "classic"])
+    assert "There is no folder" in result.stderr
+    assert "oaks" in result.stderr

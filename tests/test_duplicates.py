@@ -152,8 +152,22 @@ def test_a_folder_that_is_there_twice_is_left_alone(tmp_path: Path) -> None:
     same = {f"images/{name}/{number:04}.jpg": str(number) for name in ("A", "B") for number in range(60)}
     summary = clean(photos(tmp_path, {"A": vectors, "B": vectors}, same=same))
     assert set(summary.left_alone) == {"A", "B"}
-    assert "stand in another class too" in summary.left_alone["A"]
+    assert summary.left_alone["A"] == "60 of 60 photos stand in another class too: more than 50%; they stay in both"
     assert (summary.removed, summary.conflicts) == (0, 0)
+
+
+def test_what_a_small_class_shares_with_a_large_one_stays_in_both(tmp_path: Path) -> None:
+    large, small = blob(0, 60), blob(0, 4)
+    same = {f"images/{name}/{number:04}.jpg": str(number) for name in ("Large", "Small") for number in range(4)}
+    dataset = photos(tmp_path, {"Large": large, "Small": small}, same=same)
+    summary = clean(dataset)
+    assert (summary.removed, summary.conflicts) == (0, 0)
+    assert list(summary.left_alone) == ["Small"]
+    too_small, shared = summary.left_alone["Small"].split("; ", 1)
+    assert too_small == "too few to tell: 4 of the 30 photos that are needed"
+    assert "4 of 4 photos stand in another class too" in shared
+    found = rows(dataset)
+    assert all(found[path]["duplicate_of"] for path in same), "no split parts them"
 
 
 def test_a_person_may_take_out_as_many_as_stand_in_another_class(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import subprocess
 import sys
 import textwrap
 import threading
@@ -28,6 +31,7 @@ from shroomcurate.embed.look import looker
 from shroomcurate.embed.rows import Rows
 from shroomcurate.errors import WeightsMissing
 from shroomcurate.photos import read_photo
+from shroomcurate.processes import own_command, own_environment
 from shroomcurate.vectors import read_vectors
 from tests.conftest import jpeg
 
@@ -339,6 +343,21 @@ def test_processes_that_do_not_start_are_no_photo_s_fault(
     with pytest.raises(RuntimeError, match=r"does not start \(3\)"):
         embed(tree(tmp_path, 8), EmbedOptions("classic"))
     assert children() == before
+
+
+def test_a_process_whose_answer_nobody_hears_any_more_ends_without_a_word() -> None:
+    ears, mouth = os.pipe()
+    os.close(ears)
+    with subprocess.Popen(
+        own_command("shroomcurate.embed.look", "classic"),
+        stdin=subprocess.PIPE,
+        stdout=mouth,
+        stderr=subprocess.PIPE,
+        env=own_environment(),
+    ) as process:
+        os.close(mouth)
+        words = process.communicate(pickle.dumps([]), timeout=60)[1]
+    assert words == b""
 
 
 def test_what_is_no_photo_s_fault_is_raised_where_it_was_asked(

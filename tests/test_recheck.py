@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shroomcurate.dataset import Dataset
+from shroomcurate.dataset import Dataset, Receipt, read_table, write_table
 from shroomcurate.download import crew, download, recheck
 from shroomcurate.download.journal import JOURNAL
 from shroomcurate.errors import NetworkDown, StageMissing
@@ -347,6 +347,29 @@ def test_when_the_server_has_nothing_any_more_nothing_is_taken_out(
         with pytest.raises(NetworkDown):
             recheck(dataset, options(server, attempts=2), {1001: None})
         assert tree(dataset) == before
+
+
+def test_a_download_that_learnt_nothing_leaves_the_table_as_it_was(
+    selected: Selected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew, "LINE_PATIENCE", 0.1)
+    dataset = selected([A], wanted=6, reserve=3)
+    with running(FaultServer()) as server:
+        download(dataset, options(server))
+    take_out(dataset, "outlier", 1001, 1003)
+    before = dataset.path("downloads.parquet").read_bytes()
+    with pytest.raises(NetworkDown):
+        download(dataset, options(FaultServer()))
+    assert dataset.path("downloads.parquet").read_bytes() == before, "what was made from it is not stale"
+    assert not dataset.path(JOURNAL).exists()
+
+
+def test_what_the_catalogue_does_not_have_is_lacking_too(selected: Selected) -> None:
+    dataset = selected([A], wanted=6)
+    selection = dataset.path("selection.parquet")
+    write_table(selection, read_table(selection), Receipt("query", {"per_class": 10}))
+    with running(FaultServer({1002: "404"})) as server:
+        assert download(dataset, options(server)).shortages == {A: 5}
 
 
 def test_without_a_download_there_is_nothing_to_look_at(selected: Selected) -> None:

@@ -218,3 +218,9 @@ def test_a_link_to_the_photo_where_it_shall_go_is_no_other_photo(tmp_path: Path)
     away.symlink_to(place)
     clean(dataset)
     assert (away.is_symlink(), away.read_bytes(), place.exists()) == (False, content, False)
+
+
+def test_what_was_withdrawn_does_not_come_back_and_the_hint_says_what_would(cleaned: Dataset) -> None:
+    with pytest.raises(NothingMatches, match="taken down") as refused:
+        restore(cleaned, RestoreOptions(reason="withdrawn"))
+    assert "--retry-gone" in str(refused.value.hint)

@@ -6,7 +6,9 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 import typer
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from shroomcurate.catalogue.ledger import TableReport, new_report
 from shroomcurate.catalogue.load import LoadOptions, load_csvs
@@ -514,6 +517,61 @@ def test_somebody_elses_class_folders_need_neither_query_nor_download(tmp_path: 
     assert states(status(dataset))[2] == "current"
 
 
+# -- while another command is at work -----------------------------------------------------------------------------
+
+HOLD = """
+import sys
+from shroomcurate.dataset import Dataset
+with Dataset(sys.argv[1]).lock("download"):
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
+class TestAtWork:
+    @pytest.fixture
+    def held(self, photographed: Callable[..., Dataset]) -> Iterator[tuple[Dataset, subprocess.Popen[bytes]]]:
+        """A dataset that another process writes to: photos 1001 to 1003 came since the table was written."""
+        dataset = photographed(CLASSES, wanted=12, reserve=3)
+        dataset.path("selection.csv").write_text("photo_id\n")
+        add_downloads(dataset)
+        dataset.path(".downloads.journal").touch()
+        copies = [dataset.images / CLASSES[0] / f"{number}.jpg" for number in (1013, 1014)]
+        for copy in copies:
+            copy.write_bytes((dataset.images / CLASSES[0] / "1001.jpg").read_bytes())
+        command = [sys.executable, "-c", HOLD, str(dataset.root)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield dataset, process
+            process.kill()
+
+    def test_it_is_named_and_nothing_is_to_be_typed(self, held: tuple[Dataset, subprocess.Popen[bytes]]) -> None:
+        dataset, process = held
+        found = status(dataset)
+        assert (found.next_command, found.also) == (None, {})
+        who = f"'shroomcurate download' (process {process.pid})"
+        assert found.because == f"{who} is at work here. Look again when it has ended."
+        details = next(stage.details for stage in found.stages if stage.stage == "download")
+        assert details[:2] == ("it is going on now", "photos that have come since this table was written: 2")
+        shown = CliRunner().invoke(app, ["status", "--dataset", str(dataset.root)]).output
+        assert f"(process {process.pid}) is at work" in shown
+        assert "All of it is current" not in shown
+
+    @pytest.mark.parametrize("ends", ["well", "killed"])
+    def test_afterwards_the_next_command_is_named(
+        self, held: tuple[Dataset, subprocess.Popen[bytes]], ends: str
+    ) -> None:
+        dataset, process = held
+        if ends == "killed":
+            process.kill()
+        process.communicate()
+        found = status(dataset)
+        assert found.next_command == f"shroomcurate download --dataset {dataset.root}"
+        details = next(stage.details for stage in found.stages if stage.stage == "download")
+        assert details[0] == "it was broken off; it goes on where it stopped"
+
+
 # -- what cleaning has left --------------------------------------------------------------------------------------
 
 
@@ -531,6 +589,14 @@ class TestPlacesToFill:
         assert found.next_command == f"shroomcurate download --dataset {cleaned.root}"
         assert "the reserve can fill 2 places" in found.because
         assert found.also == {f"shroomcurate train-baseline --dataset {cleaned.root}": "to go on without them"}
+
+    def test_photos_that_have_come_since_are_no_shortage(self, cleaned: Dataset) -> None:
+        before = status(cleaned).shortages
+        assert before[CLASSES[0]] == 2
+        for number in (1013, 1014):
+            copy = cleaned.images / CLASSES[0] / f"{number}.jpg"
+            copy.write_bytes((cleaned.images / CLASSES[0] / "1003.jpg").read_bytes())
+        assert CLASSES[0] not in status(cleaned).shortages
 
     def test_who_has_trained_without_them_is_only_reminded(self, cleaned: Dataset) -> None:
         split(cleaned)

@@ -9,7 +9,6 @@ new one; a killed stage leaves at most a ``*.partial``, which nothing reads and 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -22,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shroomcurate import __version__
-from shroomcurate.errors import BadOption, Busy, DamagedFile, SourceMissing, StageMissing, disk_full_named
+from shroomcurate.errors import BadOption, DamagedFile, SourceMissing, StageMissing, disk_full_named
+from shroomcurate.locks import folder_lock
 from shroomcurate.receipts import changed_inputs
 from shroomcurate.tree import PARTIAL, REASONS, class_files, outermost_paths
 
@@ -176,6 +176,8 @@ class Dataset:
         SourceMissing
             The tree that somebody else made is not there, or holds no class folders with files.
         """
+        if self.foreign and not self.images.is_dir():
+            raise SourceMissing(f"There is no folder {self.images}.", "Give a folder of class folders: DIR/CLASS/*.jpg")
         if any(class_files(self.images)) or self.places():
             return
         if self.foreign:
@@ -232,33 +234,6 @@ class Dataset:
 
 
 # -- writing ---------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def folder_lock(folder: Path, stage: str) -> Iterator[None]:
-    """Keep other commands from writing to a folder meanwhile. The lock ends with the process, however it ends.
-
-    Raises
-    ------
-    Busy
-        Another command holds it; the message says which and its process id.
-    """
-    with disk_full_named(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = (folder / ".lock").open("a+b", buffering=0)  # a buffer would be written again when it is closed
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            handle.seek(0)
-            holder = handle.read().decode().strip() or "another command"
-            raise Busy(
-                f"{folder} is in use by {holder}.", "Wait for it to end, then type the same command again."
-            ) from None
-        with disk_full_named(folder):
-            handle.truncate(0)
-            handle.write(f"'shroomcurate {stage}' (process {os.getpid()})".encode())
-        yield
 
 
 @contextmanager

@@ -110,7 +110,10 @@ DatabaseUrl = Annotated[
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option(help="File or folder of the network's weights. Left away: Keras' download, kept for next time."),
+    typer.Option(
+        help="File or folder of the network's weights. Left away: what SHROOMCURATE_WEIGHTS names, or Keras' download, "
+        "kept for next time."
+    ),
 ]
 Engine = Annotated[
     str,

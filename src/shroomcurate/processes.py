@@ -99,5 +99,8 @@ def answer_all(
             found = answer(question)
         except Exception as error:  # noqa: BLE001
             found = error
-        tell(found, told)
-        told.flush()
+        try:
+            tell(found, told)
+            told.flush()
+        except BrokenPipeError:  # it is gone by now, and nobody is left to hear an answer
+            os._exit(1)  # without a last flush, which would fail as this one did, and say so

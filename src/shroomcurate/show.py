@@ -147,7 +147,7 @@ def templates(terminal: Terminal, found: Sequence[Template]) -> None:
     terminal.result([{"name": each.name, **asdict(each)} for each in found])
 
 
-def download_plan(terminal: Terminal, plan: DownloadPlan) -> None:
+def download_plan(terminal: Terminal, plan: DownloadPlan, *, recheck: bool = False, verify: bool = False) -> None:
     """Show what would be fetched, and whether it fits."""
     terminal.say(
         f"{many(plan.photos, 'photo', 'photos')} to ask for in {many(plan.classes, 'class', 'classes')}, "
@@ -155,6 +155,11 @@ def download_plan(terminal: Terminal, plan: DownloadPlan) -> None:
         f"{plan.already_there:,} are here. {Bytes(plan.free_bytes)} are free."
     )
     warn_of_space(terminal, plan)
+    if recheck:
+        asked = many(plan.already_there, "photo that is", "photos that are")
+        terminal.say(f"Before that --recheck would ask about {asked} here.")
+    if verify:
+        terminal.say("Photos are hashed (--verify) in a real run only: damaged ones would be asked for besides.")
     terminal.say("Nothing was asked for (--dry-run).")
     terminal.result(plan)
 
@@ -193,15 +198,18 @@ def download(terminal: Terminal, summary: DownloadSummary, rechecked: RecheckSum
     if summary.taken_out:
         terminal.say(f"{summary.taken_out:,} of the {whole:,} are in removed/; the reserve stands in for them.")
     if summary.damaged:
-        terminal.warn(f"{summary.damaged:,} photos on disk were not what had come, and were asked for again.")
+        terminal.warn(
+            f"Photos on disk that were not what had come: {summary.damaged:,}. They were asked for again; what lay "
+            "there is in unselected/ now, as damaged-…"
+        )
     elif summary.hashed:
-        terminal.say(f"{summary.hashed:,} photos on disk were hashed: all are as they came.")
+        terminal.say(f"Photos on disk that were hashed: {summary.hashed:,}. All are as they came.")
     if summary.unselected:
-        terminal.say(f"{summary.unselected:,} files that the dataset does not need now were moved to unselected/.")
+        terminal.say(f"{many(summary.unselected, 'file', 'files')} not needed by the dataset now lie in unselected/.")
     short = worst_first(summary.shortages)
     terminal.table("Too few photos, and none left in the reserve", ("class", "missing"), shortened(short))
     if short:
-        terminal.say("A larger reserve can help: query --reserve.")
+        terminal.say("Where the catalogue has more photos of a class, `query` with a larger --reserve selects them.")
     if short and summary.statuses.get("gone"):
         terminal.say("If gone photos should be there, as after a wrong --base-url: download --retry-gone asks again.")
     terminal.result(summary if rechecked is None else {**asdict(summary), "recheck": asdict(rechecked)})
@@ -215,6 +223,11 @@ def clean(terminal: Terminal, summary: CleanSummary, embedded: EmbedSummary, dat
     terminal.table("Left alone", ("class", "because"), shortened(list(summary.left_alone.items())))
     terminal.table("The eps of each class (--auto-eps)", ("class", "eps"), shortened(list(summary.eps.items())))
     terminal.table("Not decodable", ("photo", "because"), shortened(list(embedded.undecodable.items())))
+    if embedded.outside:
+        terminal.warn(
+            f"Not looked at: {many(embedded.outside, 'file', 'files')} beside the class folders, or in folders within "
+            f"them. A photo lies in {dataset.images.name}/<Class>/."
+        )
     moved = "Nothing was moved (--dry-run)." if summary.dry_run else f"{summary.moved_out:,} moved to removed/."
     if summary.moved_back:
         moved += f" {summary.moved_back:,} moved back."
@@ -232,7 +245,7 @@ def clean(terminal: Terminal, summary: CleanSummary, embedded: EmbedSummary, dat
         )
     if summary.without_photo:
         first = escape(summary.without_photo[0])
-        terminal.warn(f"{len(summary.without_photo):,} verdicts name no photo that is here, the first: {first}")
+        terminal.warn(f"Verdicts that name no photo that is here: {len(summary.without_photo):,}, the first: {first}")
     if summary.unfinished:
         terminal.warn(summary.unfinished)
     if summary.trust:
@@ -266,14 +279,14 @@ def _suggestions(terminal: Terminal, suggestions: Sequence[Suggestion], dataset:
 def restore(terminal: Terminal, summary: RestoreSummary) -> None:
     """Show what came back."""
     terminal.table("Restored", ("class", "photos"), shortened(list(summary.classes.items())))
-    terminal.say(f"\n{summary.restored:,} photos are back, {summary.still_removed:,} stay removed.")
+    terminal.say(f"\nBack: {many(summary.restored, 'photo', 'photos')}. {summary.still_removed:,} stay removed.")
     if summary.restored:
         terminal.say(
             "From now on clean keeps them, whatever its options: their lines in verdicts.csv, with the note restore, "
             "say so. To take it back, delete these lines and type clean."
         )
     if summary.overruled:
-        terminal.warn(f"Among them are {summary.overruled:,} that verdicts.csv had told to remove.")
+        terminal.warn(f"Of these verdicts.csv had told to remove: {summary.overruled:,}.")
     if summary.missing:
         terminal.warn(f"{len(summary.missing):,} photos are no longer under removed/.")
     terminal.result(summary)

@@ -29,7 +29,7 @@ def status(terminal: Terminal, found: DatasetStatus, title: str) -> None:
     title = f"Too few photos: {many(len(short), 'class', 'classes')}"
     terminal.table(title, ("class", "missing"), shortened(short, most=6))
     if found.next_command is None:
-        terminal.say("\nAll of it is current.")
+        terminal.say(f"\n{escape(found.because) or 'All of it is current.'}")
     next_step(terminal, found)
     terminal.result(found)
 

@@ -122,9 +122,11 @@ def _one(terminal: Terminal, summary: BaselineSummary) -> None:
 def _comparison(terminal: Terminal, comparison: Mapping[str, Any], mode: str) -> None:
     model = "" if comparison["model"] == mode else f" (by the {comparison['model']}, not the model above)"
     every = comparison.get("by_fold")
+    seeds = len(comparison.get("seeds", ()))
+    means = f", means of {seeds} seeds" if seeds > 1 else ""  # the figures above are of the first alone
     for where, figures in (
-        ("clean test photos", comparison),
-        ("raw test photos", comparison.get("on_raw_test")),
+        (f"clean test photos{means}", comparison),
+        (f"raw test photos{means}", comparison.get("on_raw_test")),
         ("clean photos, each tested by models that did not see it", every),
         ("photos, removed ones included, each tested likewise", (every or {}).get("on_raw_test")),
     ):

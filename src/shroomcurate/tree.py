@@ -38,6 +38,14 @@ def class_files(tree: str | os.PathLike[str]) -> Iterator[tuple[str, os.DirEntry
                     yield folder.name, file
 
 
+def count_outside(tree: str | os.PathLike[str]) -> int:
+    """Return how many files of a tree :func:`class_files` passes by: beside class folders, or in folders of them."""
+    entries = _entries(tree)
+    deeper = [inner.path for folder in entries if folder.is_dir() for inner in _entries(folder.path) if inner.is_dir()]
+    names = [name for folder in deeper for _, _, files in os.walk(folder) for name in files]
+    return sum(entry.is_file() for entry in entries) + sum(not name.startswith(".") for name in names)
+
+
 def _entries(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
     if not os.path.isdir(folder):  # noqa: PTH112  # a Path of each folder costs more than the question
         return []

@@ -32,8 +32,8 @@ from shroomcurate.catalogue.dump_lock import LockedFile
 from shroomcurate.catalogue.parts import Fetching, PartialFile
 from shroomcurate.catalogue.remote import ATTEMPTS_TO_REACH, Patience, Remote, describe, open_client
 from shroomcurate.catalogue.stream import in_background
-from shroomcurate.dataset import folder_lock
 from shroomcurate.errors import BadDump, BadOption, DiskFull, NotWritable
+from shroomcurate.locks import folder_lock
 from shroomcurate.progress import Bytes, Progress, silent
 from shroomcurate.transport import is_web_address
 

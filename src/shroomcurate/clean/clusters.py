@@ -87,20 +87,21 @@ def _clusters(
     count = len(vectors)
     nothing = np.full(count, -1, np.int32)
     if count < 3 * options.min_samples:
-        return nothing, f"{count} photos are too few to tell; {3 * options.min_samples} are needed"
+        return nothing, f"too few to tell: {count} of the {3 * options.min_samples} photos that are needed"
     sample = np.sort(np.asarray(order)[:SAMPLE])
     labels = _dbscan(vectors, sample, eps, _neighbours(options, len(sample)))
     found, sizes = np.unique(labels[labels >= 0], return_counts=True)
     # The largest first; of equal ones that with the first photo, which is DBSCAN's own order.
     large = [label for size, label in sorted(zip(-sizes, found, strict=True)) if -size >= options.min_share * count]
     if not large:
-        return nothing, f"no cluster holds {options.min_share:.0%} of its {count} photos"
+        return nothing, f"no cluster holds {options.min_share:.0%} of its {count} photos; a larger eps may find one"
     result = nothing.copy()
     for number, label in enumerate(large):
         result[labels == label] = number
     outside = int((result < 0).sum())
     if outside > options.max_share * count:
-        return nothing, f"{outside} of {count} photos lie outside its clusters, more than {options.max_share:.0%}"
+        much = f"{outside} of {count} photos lie outside its clusters, more than {options.max_share:.0%}"
+        return nothing, f"{much}; a larger eps takes in more"
     return result, None
 
 

@@ -122,9 +122,10 @@ def judge(
         elif photo.reason is not None:
             photo.reason = reason
     progress(2, _STEPS, "judge")
-    for group in duplicate_groups(photographs.perceptual_hashes, photographs.sha256, photographs.vectors):
+    alike = duplicate_groups(photographs.perceptual_hashes, photographs.sha256, photographs.vectors)
+    for group in alike:
         _mark_duplicates([photos[number] for number in group], remove=options.duplicates)
-    _spare_conflicts(photos, by_class, options, left_alone)
+    _spare_conflicts(photos, by_class, alike, options, left_alone)
     progress(_STEPS, _STEPS, "judge")
     return Judged(
         photos,
@@ -248,20 +249,29 @@ def _mark_duplicates(group: Sequence[Photo], remove: bool) -> None:
 def _spare_conflicts(
     photos: Sequence[Photo],
     by_class: Mapping[str, Sequence[int]],
+    alike: Sequence[Sequence[int]],
     options: CleanOptions,
     left_alone: dict[str, str],
 ) -> None:
-    """Let photos stay that stand in two classes where too much of the class would go: then a folder is there twice."""
+    """Let photos stay that stand in two classes where too much of one would go: then a folder is there twice.
+
+    They stay in both, or the wrong one of the two could be what is left.
+    """
+    spared = set()
     for name, members in sorted(by_class.items()):
         conflicts = [photos[member] for member in members if photos[member].is_conflict()]
         noise = sum(photos[member].reason not in (None, "duplicate") for member in members)
         if conflicts and len(conflicts) + noise > options.max_share * len(members):
+            spared.add(name)
+            others = f", and {noise} look like noise" if noise else ""
+            why = f"{len(conflicts)} of {len(members)} photos stand in another class too{others}"
+            too_many = f"{why}: more than {options.max_share:.0%}; they stay in both"
+            left_alone[name] = "; ".join([left_alone[name], too_many] if name in left_alone else [too_many])
+    for group in alike:
+        conflicts = [photos[number] for number in group if photos[number].is_conflict()]
+        if not spared.isdisjoint(photo.class_name for photo in conflicts):
             for photo in conflicts:
                 photo.reason = None
-            left_alone[name] = (
-                f"{len(conflicts)} of {len(members)} photos stand in another class too; with {noise} others more than "
-                f"{options.max_share:.0%} would go"
-            )
 
 
 def _trust(said: NDArray[np.int8], judgement: Judgement | None) -> Trust | None:

@@ -51,17 +51,19 @@ def demo(
     page = folder / "dataset" / "report.html"
     with reported(terminal), _environment(SHROOMCURATE_HOME=folder / "home", SHROOMCURATE_DATASET=folder / "dataset"):
         terminal.say(f"Painting a dump of mushrooms that nobody ever found, into {folder / 'dump'} …")
+        if serve is None:
+            terminal.say(f"All that follows is in {folder / 'home'} and {folder / 'dataset'}.")
         started = time.monotonic()
         with terminal.progress() as progress:
             truth = make_demo(folder / "dump", DemoOptions(species, per_species), progress)
         took = {"paint the dump": time.monotonic() - started}
         if serve is not None:
-            _serve(terminal, folder / "dump", serve)
+            _serve(terminal, folder, serve, _query(truth.species, per_species))
             return
         with serve_photos(folder / "dump") as url:
             for words in (
                 ["load-csvs", str(folder / "dump")],
-                ["query", "--species", str(truth.species), "--per-class", str(per_species * 2 // 3)],
+                _query(truth.species, per_species),
                 ["download", "--base-url", url],
                 ["clean", "--eps", "0.3", "--embedder", "classic"],
                 ["train-baseline", "--mode", "probe"],
@@ -77,14 +79,23 @@ def demo(
         show.demo(terminal, score_cleaning(Dataset(folder / "dataset"), folder / "dump" / "truth.csv"), took, str(page))
 
 
-def _serve(terminal: Terminal, dump: Path, port: int) -> None:
-    """Serve the photos of a dump until ^C, and say which commands can use them."""
+def _query(species: int, per_species: int) -> list[str]:
+    """Return the words that select two thirds of the photos; the others are the reserve."""
+    return ["query", "--species", str(species), "--per-class", str(per_species * 2 // 3)]
+
+
+def _serve(terminal: Terminal, folder: Path, port: int, query: list[str]) -> None:
+    """Serve the photos of a demo's dump until ^C, and say which commands can use them."""
     from shroomcurate.demo.server import serve_photos
 
-    with serve_photos(dump, port) as url:
+    with serve_photos(folder / "dump", port) as url:
         terminal.say(f"The photos are served at {url} until ^C. In another terminal:", whole=True)
-        terminal.say(f"  shroomcurate load-csvs {shlex.quote(str(dump))}", whole=True)
-        terminal.say(f"  shroomcurate download --base-url {url}", whole=True)
+        places = {"SHROOMCURATE_HOME": folder / "home", "SHROOMCURATE_DATASET": folder / "dataset"}
+        named = [f"{name}={shlex.quote(str(place.absolute()))}" for name, place in places.items()]
+        terminal.say(f"  export {' '.join(named)} SHROOMCURATE_BASE_URL={url}", whole=True)
+        terminal.say(f"  shroomcurate load-csvs {shlex.quote(str((folder / 'dump').absolute()))}", whole=True)
+        terminal.say(f"  shroomcurate {shlex.join(query)}", whole=True)
+        terminal.say("  shroomcurate download", whole=True)
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
 

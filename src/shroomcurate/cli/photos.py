@@ -13,6 +13,7 @@ from shroomcurate.cli.root import DATASET, app, close
 from shroomcurate.dataset import Dataset
 from shroomcurate.download import SIZES, DownloadOptions
 from shroomcurate.embed import EMBEDDERS, EmbedOptions
+from shroomcurate.errors import BadOption
 from shroomcurate.options import (
     AsJson,
     DatabaseUrl,
@@ -33,7 +34,9 @@ from shroomcurate.terminal import Terminal, reported
 
 @app.command()
 def download(
-    base_url: Annotated[str, typer.Option(help="A mirror of the bucket.")] = DownloadOptions.base_url,
+    base_url: Annotated[
+        str, typer.Option(envvar="SHROOMCURATE_BASE_URL", help="A mirror of the bucket.")
+    ] = DownloadOptions.base_url,
     photo_size: Annotated[
         str,
         typer.Option("--size", help="original, large, medium, small, thumb or square.", autocompletion=one_of(*SIZES)),
@@ -92,7 +95,7 @@ def download(
         with terminal.progress():
             expected = plan(place, options)
         if dry_run:
-            show.download_plan(terminal, expected)
+            show.download_plan(terminal, expected, recheck=recheck, verify=verify)
             return
         show.warn_of_space(terminal, expected)
         rechecked = None
@@ -149,6 +152,8 @@ def clean(
     dataset: DatasetFolder = DATASET,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    *,
+    ctx: typer.Context,
 ) -> None:
     """Move photos that do not belong to their class into removed/, and near-duplicates with them.
 
@@ -164,6 +169,8 @@ def clean(
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     with reported(terminal):
+        if auto_eps and (source := ctx.get_parameter_source("eps")) and source.name == "COMMANDLINE":
+            raise BadOption("--eps gives one eps, --auto-eps finds one for each class.", "Leave one of them away.")
         options = CleanOptions(
             eps=eps,
             auto_eps=auto_eps,

@@ -68,7 +68,8 @@ class DownloadSummary(Summary):
     bytes: int
     """Of all photos that are ok."""
     shortages: dict[str, int]
-    """Class -> photos it lacks after its reserve was used up; only classes that lack some."""
+    """Class -> photos it lacks of those that `query` was asked for, after its reserve was used up; only classes that
+    lack some."""
     seconds: float
 
 
@@ -151,9 +152,11 @@ def download(
             try:
                 transport.run_to_end(run.run())
             except (KeyboardInterrupt, NetworkDown):
-                rows = _manifest(known)
-                run.journal.append(*beyond(rows, known.earlier | known.records))
-                write_table(dataset.path("downloads.parquet"), as_table(rows), receipt)
+                # Of a run that has learnt nothing no table tells: what was made from the one there holds on.
+                if run.ends or known.brought or damaged or not dataset.path("downloads.parquet").exists():
+                    rows = _manifest(known)
+                    run.journal.append(*beyond(rows, known.earlier | known.records))
+                    write_table(dataset.path("downloads.parquet"), as_table(rows), receipt)
                 raise
             finally:
                 run.journal.close()
@@ -181,7 +184,7 @@ def _summary(
     known = run.known
     whole = [(photo, record) for photo, record in rows if record.status == "ok"]
     held = Counter(photo.class_name for photo, _ in whole if photo.photo_id not in known.taken_out)
-    lacks = {name: ranks.wanted - held[name] for name, ranks in run.classes.items()}
+    lacks = {name: max(ranks.wanted, known.per_class) - held[name] for name, ranks in run.classes.items()}
     return DownloadSummary(
         classes=len(known.classes),
         statuses=dict(sorted(Counter(record.status for _, record in rows).items())),

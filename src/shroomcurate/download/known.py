@@ -23,6 +23,8 @@ class Known:
 
     selection: str
     """Its sha256."""
+    per_class: int
+    """Photos of each class that `query` was asked for, and may not have found; 0 when nothing says so."""
     classes: list[Ranks]
     sizes: dict[str, int]
     """Every photo on disk: where it lies -> bytes."""
@@ -93,7 +95,11 @@ def look(dataset: Dataset, options: DownloadOptions) -> Known:
 
     taken_out = {photo_id for photo_id, place in places.items() if removed_by(place)}
     records = trusted(earlier, places, sizes, is_final)
-    return Known(hashed, classes, sizes, places, earlier, records, taken_out, set(journal), set(), other_size)
+    receipt = read_receipt(selection)
+    asked = receipt.options.get("per_class") if receipt else None
+    per_class = asked if isinstance(asked, int) else 0
+    known = (classes, sizes, places, earlier, records, taken_out, set(journal))
+    return Known(hashed, per_class, *known, brought=set(), other_size=other_size)
 
 
 def _made_from(table: Path, selection: str) -> bool:

@@ -36,6 +36,8 @@ class RecheckSummary:
     """Photos about which the server gave no clear answer; they stay."""
     licenses_checked: bool
     """Whether the licences were compared with the catalogue."""
+    requests: int
+    """Requests that it made."""
 
 
 def recheck(
@@ -77,6 +79,7 @@ def recheck(
         withdrawn=dict(sorted(Counter(str(record.error) for record in gone).items())),
         unanswered=run.unanswered,
         licenses_checked=licenses is not None,
+        requests=run.server.requests,
     )
 
 

@@ -28,6 +28,7 @@ from shroomcurate.errors import BadOption
 from shroomcurate.evidence import EVIDENCE_VERSION
 from shroomcurate.progress import Progress, silent
 from shroomcurate.ray_cluster import open_cluster
+from shroomcurate.tree import count_outside
 
 __all__ = [
     "EMBEDDERS",
@@ -86,6 +87,8 @@ class EmbedSummary:
     """Whether ImageNet's head told what it sees; without it the evidence is of the pixels alone."""
     undecodable: dict[str, str] = field(default_factory=dict)
     """Path -> why it has no row."""
+    outside: int = 0
+    """Files of somebody else's tree that lie in no class folder, or deeper than in one: they are not looked at."""
 
 
 def embed(
@@ -151,7 +154,13 @@ def embed(
         shutil.rmtree(journal, ignore_errors=True)
         computed = len(missing) - len(undecodable)
         return EmbedSummary(
-            options.embedder, len(kept), computed, len(kept) - computed, head is not None, _named(undecodable)
+            options.embedder,
+            len(kept),
+            computed,
+            len(kept) - computed,
+            head is not None,
+            _named(undecodable),
+            count_outside(dataset.images) if dataset.foreign else 0,
         )
 
 

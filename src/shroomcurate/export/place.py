@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shroomcurate.dataset import Dataset, folder_lock, sync_folder
+from shroomcurate.dataset import Dataset, sync_folder
 from shroomcurate.errors import BadOption, DamagedFile, DiskFull, disk_full_named
 from shroomcurate.export.manifest import FILE, LOCK, files_in, foreign_files
 from shroomcurate.export.options import ExportOptions
 from shroomcurate.export.records import Records
+from shroomcurate.locks import folder_lock
 from shroomcurate.progress import Bytes, Progress, silent
 from shroomcurate.tree import PARTIAL
 

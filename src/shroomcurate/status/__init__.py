@@ -9,6 +9,7 @@ A stage is *current* when every file it read still has the bytes that its receip
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from shroomcurate.progress import Progress, silent
 from shroomcurate.status.again import options_of
 from shroomcurate.status.answer import DONE, STATES, DatasetStatus, StageStatus
 from shroomcurate.status.look import Look
-from shroomcurate.status.stages import STAGES, doubtful, fillable
+from shroomcurate.status.stages import STAGES, doubtful, fillable, not_judged
 
 __all__ = ["STATES", "DatasetStatus", "StageStatus", "status"]
 
@@ -46,7 +47,10 @@ def status(dataset: Dataset, progress: Progress = silent) -> DatasetStatus:
             except DamagedFile as damage:
                 found = StageStatus(name, "damaged", (damage.what, damage.hint))
             stages.append(_after(found, stages))
-        step = _next_step(look, {stage.stage: stage for stage in stages})
+        if look.at_work:
+            step = _Step(None, f"{look.at_work} is at work here. Look again when it has ended.", {})
+        else:
+            step = _next_step(look, {stage.stage: stage for stage in stages})
         return DatasetStatus(tuple(stages), _shortages(look), step.command, step.because, step.also)
 
 
@@ -87,7 +91,8 @@ def _next_step(look: Look, stages: Mapping[str, StageStatus]) -> _Step:
         also = {command["clean"]: "to judge the photos here, as training needs; it may move some that the lock keeps"}
     before_training = {"query", "download", "clean"}.isdisjoint(todo)
     if places := fillable(look) if before_training else 0:
-        because = f"the reserve can fill {places:,} places that cleaning has left; then clean again"
+        what = "place" if places == 1 else "places"
+        because = f"the reserve can fill {places:,} {what} that cleaning has left; then clean again"
         if stages["train-baseline"].state == "missing":
             return _Step(command["download"], because, {command[todo[0]]: "to go on without them", **also})
         also = {command["download"]: because, **also}
@@ -157,5 +162,8 @@ def _photos_per_class(look: Look) -> dict[str, int] | None:
                 found = look.counts(name, "class", column)
             except DamagedFile:
                 continue
-            return {each: photos for (each, value), photos in found.items() if value == good}
+            have = Counter({each: photos for (each, value), photos in found.items() if value == good})
+            if name == "clean.parquet":  # what has come since is not judged yet, and no shortage
+                have.update(path.split("/")[1] for path in not_judged(look) if look.photos[path] is None)
+            return have
     return None

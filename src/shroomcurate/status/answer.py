@@ -41,9 +41,9 @@ class DatasetStatus:
     shortages
         Class -> photos it lacks of the number that was asked for. After cleaning only kept photos count.
     next_command
-        What to type next; None when there is nothing left to do.
+        What to type next; None when there is nothing left to do, or while another command is at work.
     because
-        Why that, where its name alone does not say it.
+        Why that, where its name alone does not say it; or which command is at work.
     also
         Other commands that serve at this point -> what for.
     """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shroomcurate.dataset import WRITTEN_BY, Dataset, Receipt, file_hash, read_receipt, read_table
 from shroomcurate.errors import DamagedFile
+from shroomcurate.locks import lock_holder
 from shroomcurate.progress import Progress
 from shroomcurate.receipts import changed_inputs
 from shroomcurate.tree import REASONS, class_files
@@ -88,6 +89,11 @@ class Look:
                 with contextlib.suppress(DamagedFile):
                     return len(self.table(name, "path"))
         return 0
+
+    @cached_property
+    def at_work(self) -> str | None:
+        """Which command writes to the dataset now."""
+        return lock_holder(self.dataset.root)
 
     @cached_property
     def foreign(self) -> bool:

@@ -49,12 +49,15 @@ def query(look: Look) -> StageStatus:
 
 def download(look: Look) -> StageStatus:
     """Say how the photos stand: those that are open, lost, or not what came."""
-    broken_off = ["it was broken off; it goes on where it stopped"] if look.has(JOURNAL) else []
+    going_on = "it is going on now" if look.at_work else "it was broken off; it goes on where it stopped"
+    broken_off = [going_on] if look.has(JOURNAL) else []
     if not look.has("downloads.parquet"):
         if broken_off:
             return StageStatus("download", "unfinished", tuple(broken_off))
         return StageStatus("download", "not needed" if look.foreign else "missing")
     statuses = count(look.downloads, "status")
+    if broken_off and (since := len(look.photos) + look.whole.lost - statuses.get("ok", 0)) > 0:
+        broken_off.append(f"photos that have come since this table was written: {since:,}")
     unfinished = broken_off + _named(
         (statuses.get("pending", 0), "photos not fetched yet"),
         (_failed_and_missed(look), "photos that failed and are missing"),
@@ -64,7 +67,7 @@ def download(look: Look) -> StageStatus:
     counts = {str(status): photos for status, photos in sorted(statuses.items())}
     found = _judged("download", unfinished, look.made_from("downloads.parquet"), counts)
     if found.state == "current" and (places := fillable(look)):
-        fill = f"the reserve can fill {places:,} places that cleaning has left"
+        fill = f"the reserve can fill {places:,} {'place' if places == 1 else 'places'} that cleaning has left"
         found = replace(found, details=(*found.details, fill))
     if newer := _newer_catalogue(look):
         found = replace(found, details=(*found.details, newer))
@@ -150,12 +153,15 @@ def _unlike_the_disk(look: Look, table: pa.Table) -> tuple[int, int, int]:
             lost += 1
         elif look.photos[path] != reason:
             elsewhere += 1
-    if len(paths) - lost == len(look.photos):
-        return 0, lost, elsewhere
+    return len(not_judged(look)), lost, elsewhere
+
+
+def not_judged(look: Look) -> list[str]:
+    """Return the photos on disk of which ``clean.parquet`` says nothing and that `clean` would judge."""
+    unknown = look.photos.keys() - set(look.table("clean.parquet", "path")["path"].to_pylist())
     # `clean` leaves those alone that do not decode, or whose names are not UTF-8.
-    new = [path for path in look.photos.keys() - set(paths) if printable(path) == path]
-    decode = any(_decodes(look.dataset.locate(path, look.photos[path])) for path in new)
-    return len(new) if decode else 0, lost, elsewhere
+    new = [path for path in unknown if printable(path) == path]
+    return new if any(_decodes(look.dataset.locate(path, look.photos[path])) for path in new) else []
 
 
 def _decodes(place: Path) -> bool:
