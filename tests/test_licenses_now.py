@@ -166,6 +166,7 @@ def test_the_command_takes_out_what_was_withdrawn_and_fills_it_up(
         },
         "unanswered": 0,
         "licenses_checked": True,
+        "requests": 6,
     }
     assert summary["statuses"] == {"gone": 3, "ok": 6}
     assert (summary["fetched"], summary["from_reserve"], summary["shortages"]) == (3, 3, {})
