@@ -221,6 +221,8 @@ def clean(terminal: Terminal, summary: CleanSummary, embedded: EmbedSummary, dat
     terminal.table("Judged", ("class", "kept", "removed"), shortened(rows))
     terminal.counts("Removed", ("reason", "photos"), summary.reasons)
     terminal.table("Left alone", ("class", "because"), shortened(list(summary.left_alone.items())))
+    if any("cluster" in why for why in summary.left_alone.values()):
+        terminal.say("Where clusters are too small a larger --eps helps, or --auto-eps.")
     terminal.table("The eps of each class (--auto-eps)", ("class", "eps"), shortened(list(summary.eps.items())))
     terminal.table("Not decodable", ("photo", "because"), shortened(list(embedded.undecodable.items())))
     if embedded.outside:

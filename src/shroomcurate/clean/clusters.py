@@ -94,14 +94,13 @@ def _clusters(
     # The largest first; of equal ones that with the first photo, which is DBSCAN's own order.
     large = [label for size, label in sorted(zip(-sizes, found, strict=True)) if -size >= options.min_share * count]
     if not large:
-        return nothing, f"no cluster holds {options.min_share:.0%} of its {count} photos; a larger eps may find one"
+        return nothing, f"no cluster holds {options.min_share:.0%} of its {count} photos"
     result = nothing.copy()
     for number, label in enumerate(large):
         result[labels == label] = number
     outside = int((result < 0).sum())
     if outside > options.max_share * count:
-        much = f"{outside} of {count} photos lie outside its clusters, more than {options.max_share:.0%}"
-        return nothing, f"{much}; a larger eps takes in more"
+        return nothing, f"{outside} of {count} photos lie outside its clusters, more than {options.max_share:.0%}"
     return result, None
 
 
