@@ -170,6 +170,23 @@ def test_what_a_small_class_shares_with_a_large_one_stays_in_both(tmp_path: Path
     assert all(found[path]["duplicate_of"] for path in same), "no split parts them"
 
 
+def test_once_a_person_keeps_one_of_the_two_the_other_goes(tmp_path: Path) -> None:
+    large, small = blob(0, 60), blob(0, 4)
+    same = {f"images/{name}/{number:04}.jpg": str(number) for name in ("Large", "Small") for number in range(4)}
+    dataset = photos(tmp_path, {"Large": large, "Small": small}, same=same)
+    say(dataset, *(f"images/Large/{number:04}.jpg,keep,,,2026-01-01" for number in range(4)))
+    assert clean(dataset).reasons == {"duplicate": 4}
+    assert {path.split("/")[1] for path, row in rows(dataset).items() if not row["kept"]} == {"Small"}
+
+
+def test_of_several_within_a_class_one_stays_where_both_classes_keep_it(tmp_path: Path) -> None:
+    same = {f"images/Large/{number:04}.jpg": "0" for number in range(3)} | {"images/Small/0000.jpg": "0"}
+    dataset = photos(tmp_path, {"Large": blob(0, 60), "Small": blob(0, 1)}, same=same)
+    assert clean(dataset).reasons == {"duplicate": 2}
+    kept = {path for path in same if rows(dataset)[path]["kept"]}
+    assert kept == {"images/Large/0000.jpg", "images/Small/0000.jpg"}
+
+
 def test_a_person_may_take_out_as_many_as_stand_in_another_class(tmp_path: Path) -> None:
     vectors = blob(0, 60)
     same = {f"images/{name}/{number:04}.jpg": str(number) for name in ("A", "B") for number in range(60)}

@@ -349,6 +349,24 @@ def test_when_the_server_has_nothing_any_more_nothing_is_taken_out(
         assert tree(dataset) == before
 
 
+@pytest.mark.parametrize("photos", [70, 2])
+def test_a_server_that_had_nothing_for_a_moment_costs_no_photo(selected: Selected, photos: int) -> None:
+    class Away(Bucket):
+        """Answers 404 to the first requests, some of them for a photo that is known to be there."""
+
+        until = 0
+
+        def words(self, fault: str, path: str, photo_id: int, body: bytes) -> bytes:
+            return super().words("404" if self.seen.total() <= self.until else fault, path, photo_id, body)
+
+    dataset = selected([A], wanted=photos)
+    with running(Away()) as server:
+        download(dataset, options(server))
+        server.until = server.seen.total() + min(photos, 60) + 1
+        summary = recheck(dataset, options(server))
+    assert (summary.checked, summary.withdrawn) == (photos, {})
+
+
 def test_a_download_that_learnt_nothing_leaves_the_table_as_it_was(
     selected: Selected, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,13 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from shroomcurate.clean import CleanOptions, clean
 from shroomcurate.dataset import Dataset
-from shroomcurate.errors import NothingMatches, StageMissing
+from shroomcurate.download.places import list_places
+from shroomcurate.embed import EmbedOptions, embed
+from shroomcurate.errors import NothingMatches, SourceMissing, StageMissing
 from shroomcurate.restore import RestoreOptions, restore
 from tests.test_clean import listing, noisy, rows, say
 
@@ -206,6 +209,22 @@ def test_a_folder_on_another_disk_stays_when_all_that_it_held_has_come_back(tmp_
     assert dataset.removed.is_symlink()
     assert [*disk.iterdir()] == []
     assert all(row["kept"] for row in rows(dataset).values())
+    assert clean(dataset).moved_out == 0
+
+
+@pytest.mark.parametrize("away", ["images", "removed"])
+def test_a_disk_that_is_not_mounted_is_named_and_nothing_is_forgotten(tmp_path: Path, away: str) -> None:
+    dataset, disk = noisy(tmp_path / "dataset"), tmp_path / "disk"
+    clean(dataset)
+    (dataset.root / away).rename(disk)
+    (dataset.root / away).symlink_to(disk)
+    disk.rename(tmp_path / "unmounted")
+    before = dataset.path("clean.parquet").read_bytes()
+    for command in (clean, partial(embed, options=EmbedOptions("classic")), restore, list_places):
+        with pytest.raises(SourceMissing, match=f"{away} is a link"):
+            command(dataset)
+    assert dataset.path("clean.parquet").read_bytes() == before
+    (tmp_path / "unmounted").rename(disk)
     assert clean(dataset).moved_out == 0
 
 

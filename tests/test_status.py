@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import typer
 from hypothesis import given
@@ -394,7 +395,7 @@ def test_the_next_command_has_the_options_of_before(finished: Dataset) -> None:
     append_verdicts(finished, {next(iter(finished.photos())): Verdict(keep=False, reason="drawing")})
     report(finished, ReportOptions(note="It's a draft."))
     assert next_of("download") == " --size small"
-    assert next_of("clean") == " --eps 0.25 --auto-eps --no-learn"
+    assert next_of("clean") == " --auto-eps --no-learn"
     assert shlex.split(next_of("report")) == ["--note", "It's a draft."]
     assert status(finished).next_command == f"shroomcurate clean --dataset {finished.root}{next_of('clean')}"
     box = {"west": -10.5, "south": 35.0, "east": 30.0, "north": 60.0}
@@ -558,6 +559,24 @@ class TestAtWork:
         assert f"(process {process.pid}) is at work" in shown
         assert "All of it is current" not in shown
 
+    def test_a_download_is_not_going_on_because_another_command_is(
+        self, held: tuple[Dataset, subprocess.Popen[bytes]]
+    ) -> None:
+        dataset, process = held
+        process.communicate()
+        with subprocess.Popen(
+            [sys.executable, "-c", HOLD.replace("download", "report"), str(dataset.root)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as other:
+            assert other.stdout is not None
+            other.stdout.readline()
+            found = status(dataset)
+            other.communicate()
+        assert found.because.startswith(f"'shroomcurate report' (process {other.pid})")
+        details = next(stage.details for stage in found.stages if stage.stage == "download")
+        assert details[0] == "it was broken off; it goes on where it stopped"
+
     @pytest.mark.parametrize("ends", ["well", "killed"])
     def test_afterwards_the_next_command_is_named(
         self, held: tuple[Dataset, subprocess.Popen[bytes]], ends: str
@@ -589,6 +608,15 @@ class TestPlacesToFill:
         assert found.next_command == f"shroomcurate download --dataset {cleaned.root}"
         assert "the reserve can fill 2 places" in found.because
         assert found.also == {f"shroomcurate train-baseline --dataset {cleaned.root}": "to go on without them"}
+
+    def test_judgements_whose_paths_are_damaged_are_named(self, cleaned: Dataset) -> None:
+        table = cleaned.path("clean.parquet")
+        content = table.read_bytes()
+        first = pq.read_metadata(table).row_group(0).column(0)
+        start, length = first.dictionary_page_offset or first.data_page_offset, first.total_compressed_size
+        table.write_bytes(content[:start] + bytes(length) + content[start + length :])
+        found = status(cleaned)
+        assert {stage.stage: stage.state for stage in found.stages}["clean"] == "damaged"
 
     def test_photos_that_have_come_since_are_no_shortage(self, cleaned: Dataset) -> None:
         before = status(cleaned).shortages

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from shroomcurate.errors import Busy, disk_full_named
+
+_TRIES, _PAUSE = 3, 0.02  # seconds: to ask who has a lock, one takes it for a millionth of that
 
 
 @contextmanager
@@ -27,7 +30,7 @@ def folder_lock(folder: Path, stage: str) -> Iterator[None]:
         handle = (folder / ".lock").open("a+b", buffering=0)  # a buffer would be written again when it is closed
     with handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(handle)
         except BlockingIOError:
             handle.seek(0)
             holder = handle.read().decode().strip() or "another command"
@@ -37,29 +40,28 @@ def folder_lock(folder: Path, stage: str) -> Iterator[None]:
         with disk_full_named(folder):
             handle.truncate(0)
             handle.write(f"'shroomcurate {stage}' (process {os.getpid()})".encode())
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                handle.truncate(0)
+        yield
+
+
+def _take(handle: IO[bytes]) -> None:
+    """Take the lock, also where somebody asks who has it at this very moment."""
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_PAUSE)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def lock_holder(folder: Path) -> str | None:
     """Return which other command writes to a folder now, as :func:`folder_lock` calls it; None when none does.
 
-    Without touching the lock: who asks must not be in the way of a command that begins.
+    The lock of one that was killed is no lock, though its name may still stand there.
     """
-    try:
-        holder = (folder / ".lock").read_text(errors="replace")
-    except OSError:
-        return None
-    process = re.search(r"\(process (\d+)\)", holder)
-    if process is None or int(process[1]) == os.getpid():
-        return None
-    try:
-        os.kill(int(process[1]), 0)  # a killed one has left its name
-    except PermissionError:
-        return holder  # of another user
-    except OSError:
-        return None
-    return holder
+    with contextlib.suppress(OSError), (folder / ".lock").open("rb") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = handle.read().decode(errors="replace").strip() or "another command"
+            return None if f"(process {os.getpid()})" in holder else holder
+    return None

@@ -156,7 +156,7 @@ def download_plan(terminal: Terminal, plan: DownloadPlan, *, recheck: bool = Fal
     )
     warn_of_space(terminal, plan)
     if recheck:
-        asked = many(plan.already_there, "photo that is", "photos that are")
+        asked = many(plan.known, "photo that is", "photos that are")
         terminal.say(f"Before that --recheck would ask about {asked} here.")
     if verify:
         terminal.say("Photos are hashed (--verify) in a real run only: damaged ones would be asked for besides.")

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from shroomcurate.errors import SourceMissing
+
 PARTIAL = ".partial"
 """The end of a file's name while it is being written."""
 
@@ -42,15 +44,30 @@ def count_outside(tree: str | os.PathLike[str]) -> int:
     """Return how many files of a tree :func:`class_files` passes by: beside class folders, or in folders of them."""
     entries = _entries(tree)
     deeper = [inner.path for folder in entries if folder.is_dir() for inner in _entries(folder.path) if inner.is_dir()]
-    names = [name for folder in deeper for _, _, files in os.walk(folder) for name in files]
-    return sum(entry.is_file() for entry in entries) + sum(not name.startswith(".") for name in names)
+    count = sum(entry.is_file() for entry in entries)
+    for folder in deeper:
+        for _, folders, files in os.walk(folder):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            count += sum(not name.startswith(".") for name in files)
+    return count
 
 
 def _entries(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
     if not os.path.isdir(folder):  # noqa: PTH112  # a Path of each folder costs more than the question
+        _refuse_dangling(Path(folder))
         return []
     with os.scandir(folder) as entries:
         return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+
+
+def _refuse_dangling(folder: Path) -> None:
+    """Refuse a tree that is not there because a link to it leads nowhere: its photos are on a disk that is away."""
+    for link in (folder, folder.parent):
+        if link.is_symlink() and not link.exists():
+            raise SourceMissing(
+                f"{link} is a link to {link.readlink()}, which is not there.",
+                "Mount that disk, or let the link lead to where the photos are, then type the same command again.",
+            )
 
 
 def outermost_paths(table: Path) -> list[str]:

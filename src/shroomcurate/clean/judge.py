@@ -257,9 +257,12 @@ def _spare_conflicts(
 
     They stay in both, or the wrong one of the two could be what is left.
     """
+    # Where a person keeps one of them, it is known which is right.
+    alike = [group for group in alike if all(photos[n].decided_by != "person" or photos[n].reason for n in group)]
+    open_ends = {number for group in alike for number in group}
     spared = set()
     for name, members in sorted(by_class.items()):
-        conflicts = [photos[member] for member in members if photos[member].is_conflict()]
+        conflicts = [photos[member] for member in members if member in open_ends and photos[member].is_conflict()]
         noise = sum(photos[member].reason not in (None, "duplicate") for member in members)
         if conflicts and len(conflicts) + noise > options.max_share * len(members):
             spared.add(name)
@@ -268,9 +271,10 @@ def _spare_conflicts(
             too_many = f"{why}: more than {options.max_share:.0%}; they stay in both"
             left_alone[name] = "; ".join([left_alone[name], too_many] if name in left_alone else [too_many])
     for group in alike:
-        conflicts = [photos[number] for number in group if photos[number].is_conflict()]
+        conflicts = sorted((photos[number] for number in group), key=lambda photo: photo.order)
+        conflicts = [photo for photo in conflicts if photo.is_conflict()]
         if not spared.isdisjoint(photo.class_name for photo in conflicts):
-            for photo in conflicts:
+            for photo in {photo.class_name: photo for photo in reversed(conflicts)}.values():  # the first of each class
                 photo.reason = None
 
 

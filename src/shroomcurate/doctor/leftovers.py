@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from shroomcurate.dataset import Dataset
 from shroomcurate.doctor.answer import Check
 from shroomcurate.doctor.processes import all_processes
 from shroomcurate.home import home
+from shroomcurate.locks import lock_holder
 from shroomcurate.tree import PARTIAL
 
 
@@ -44,16 +44,8 @@ def _running() -> Iterator[Check]:
 
 def _lock(dataset: Dataset) -> Iterator[Check]:
     """Say who works on the dataset. The lock of one who has died is no lock."""
-    file = dataset.path(".lock")
-    try:
-        with file.open("rb") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = handle.read().decode(errors="replace").strip() or "another command"
-                yield Check("dataset", "ok", f"{dataset.root} is in use by {holder}", "Others wait or are refused.")
-    except OSError:
-        return
+    if holder := lock_holder(dataset.root):
+        yield Check("dataset", "ok", f"{dataset.root} is in use by {holder}", "Others wait or are refused.")
 
 
 def _half_written(dataset: Dataset) -> Iterator[Check]:

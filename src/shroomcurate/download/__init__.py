@@ -81,6 +81,8 @@ class DownloadPlan:
     photos: int
     """To be asked for."""
     already_there: int
+    known: int
+    """Photos of which ``--recheck`` would ask."""
     expected_bytes: int
     """Of the photos to be asked for, by the mean of those that are here; of the first, by what is usual."""
     free_bytes: int
@@ -105,7 +107,8 @@ def plan(dataset: Dataset, options: DownloadOptions = DownloadOptions()) -> Down
         lies_there = photo.photo_id in strangers if record is None else record.status == "ok"
         here += lies_there
         photos += record is None and not lies_there
-    return DownloadPlan(len(known.classes), photos, here, round(photos * each), shutil.disk_usage(dataset.root).free)
+    free = shutil.disk_usage(dataset.root).free
+    return DownloadPlan(len(known.classes), photos, here, sum(1 for _ in known.whole()), round(photos * each), free)
 
 
 def download(

@@ -2,8 +2,8 @@
 
 What comes to nothing while nothing else comes is doubted: it may be the line, the address or the server, not the photo.
 A whole photo ends the doubt of what was answered before it. When there is much doubt, a photo that has come before is
-asked for again: if it comes, the others' ends are believed; if it does not for a minute, the run ends and the doubted
-photos stay open.
+asked for again; if it does not come for a minute, the run ends and the doubted photos stay open. After much doubt each
+photo that comes to nothing is asked for once more before that is believed: the server may have been away for a moment.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Crew:
         self.steady.set()
         self.doubted: list[tuple[Photo, End]] = []
         self.holes: set[int] = set()
-        self.tried: Counter[int] = Counter()
-        self.outage = False  # whether there was one
+        self.tried: Counter[tuple[int, str]] = Counter()
+        self.outage = False  # whether there may have been one
         self.came = False  # whether any photo has come
 
     def add(self, photo: Photo) -> None:
@@ -140,16 +140,18 @@ class Crew:
             self.work.hole(photo)
 
     def _believe(self, some: Sequence[tuple[Photo, End]]) -> None:
-        """Take doubted ends for true. Where no connection stood, ask again; after an outage, failures once more."""
+        """Take doubted ends for true. Where no connection stood, ask again; after an outage, once more."""
         # From then on: its last answers may come behind the first that shows its end.
-        self.outage |= sum(end.record.status == "failed" for _, end in some) >= FEW
-        again = {"pending": _TRIED, "failed": 2 if self.outage else 0}
+        self.outage |= sum(end.record.status != "pending" for _, end in some) >= FEW
+        tries = {"pending": _TRIED, **dict.fromkeys(("failed", "gone", "corrupt"), 2 if self.outage else 0)}
         self.doubted = [each for each in self.doubted if each not in some]
         for photo, (record, _) in some:
-            self.tried[photo.photo_id] += record.status in again
-            if self.tried[photo.photo_id] < again.get(record.status, 0):
-                self.add(photo)
-                continue
+            end = photo.photo_id, record.status
+            if most := tries[record.status]:
+                self.tried[end] += 1
+                if self.tried[end] < most:
+                    self.add(photo)
+                    continue
             self._hole(photo)
             self.work.done(photo, record if record.status != "pending" else record._replace(status="failed"))
 
@@ -163,8 +165,9 @@ class Crew:
         while self.doubted:  # a photo that was on its way may come meanwhile, and settle the matter
             lost = any(end.record.status == "pending" for _, end in self.doubted)
             too_few = len(self.doubted) < FEW and not lost  # to doubt an address from which others came
-            if (too_few and (self.came or not self.canaries)) or await self._comes_again():
-                self.outage |= tries > 0
+            known_enough = too_few and (self.came or not self.canaries)
+            if known_enough or await self._comes_again():
+                self.outage |= not known_enough
                 self._believe([*self.doubted])
             elif not self.doubted:
                 break  # what came while the canary was waited for has settled it

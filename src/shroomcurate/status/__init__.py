@@ -160,10 +160,10 @@ def _photos_per_class(look: Look) -> dict[str, int] | None:
         if look.has(name):
             try:
                 found = look.counts(name, "class", column)
+                since = not_judged(look) if name == "clean.parquet" else []
             except DamagedFile:
                 continue
             have = Counter({each: photos for (each, value), photos in found.items() if value == good})
-            if name == "clean.parquet":  # what has come since is not judged yet, and no shortage
-                have.update(path.split("/")[1] for path in not_judged(look) if look.photos[path] is None)
+            have.update(path.split("/")[1] for path in since if look.photos[path] is None)  # and no shortage yet
             return have
     return None

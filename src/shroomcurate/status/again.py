@@ -91,7 +91,9 @@ def _words(look: Look, stage: str) -> Iterator[str]:
         yield from _typed("downloads.parquet", _receipt(look, "downloads.parquet"))
     elif stage == "clean":
         yield from _typed("embeddings.parquet", _embedded(look))
-        yield from _typed("clean.parquet", _receipt(look, "clean.parquet"))
+        judged = _receipt(look, "clean.parquet")
+        left_away = {"eps"} if judged.get("auto_eps") else set()  # one of them is found, so none can be given
+        yield from _typed("clean.parquet", {name: judged[name] for name in judged.keys() - left_away})
     elif stage == "train-baseline":
         from shroomcurate.runs import latest_run, waiting_run
 

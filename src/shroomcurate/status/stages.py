@@ -49,7 +49,8 @@ def query(look: Look) -> StageStatus:
 
 def download(look: Look) -> StageStatus:
     """Say how the photos stand: those that are open, lost, or not what came."""
-    going_on = "it is going on now" if look.at_work else "it was broken off; it goes on where it stopped"
+    at_it = (look.at_work or "").startswith("'shroomcurate download")
+    going_on = "it is going on now" if at_it else "it was broken off; it goes on where it stopped"
     broken_off = [going_on] if look.has(JOURNAL) else []
     if not look.has("downloads.parquet"):
         if broken_off:
