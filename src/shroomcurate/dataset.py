@@ -65,6 +65,12 @@ class Receipt:
         return json.dumps(asdict(self), sort_keys=True, default=str)
 
 
+def asked_per_class(selection: Receipt | None) -> int | None:
+    """Return how many photos of each class `query` was asked for, by the selection's receipt; None where it is mute."""
+    asked = selection.options.get("per_class") if selection else None
+    return asked if isinstance(asked, int) else None
+
+
 class Dataset:
     """A directory with everything about one selection of photos.
 

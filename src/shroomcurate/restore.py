@@ -72,6 +72,11 @@ def restore(
     """
     dataset.refuse_other_tree()
     dataset.require(TABLE)
+    if options.reason == "withdrawn":  # not by cleaning
+        raise NothingMatches(
+            "Withdrawn photos do not come back: they were taken down, or have another licence now.",
+            f"If that was a mistake, as with a wrong --base-url: shroomcurate download --retry-gone {dataset.option}",
+        )
     with dataset.lock("restore"):
         file = dataset.require(TABLE)
         rows: list[dict[str, Any]] = read_table(file).to_pylist()
@@ -79,7 +84,7 @@ def restore(
         if options.class_name is not None and all(row["class"] != options.class_name for row in rows):
             options = replace(options, class_name=options.class_name.replace(" ", "_"))  # as the species is written
         on_disk = dataset.photos()
-        chosen = _choose(dataset, removed, options)
+        chosen = _choose(removed, options)
         back = {row["path"]: row for row in chosen if row["path"] in on_disk}
         verdicts = read_verdicts(dataset)
         append_verdicts(dataset, {path: _KEEP for path in back if not _kept(verdicts.get(path))})
@@ -101,7 +106,7 @@ def _kept(verdict: Verdict | None) -> bool:
     return verdict is not None and verdict.keep
 
 
-def _choose(dataset: Dataset, removed: list[dict[str, Any]], options: RestoreOptions) -> list[dict[str, Any]]:
+def _choose(removed: list[dict[str, Any]], options: RestoreOptions) -> list[dict[str, Any]]:
     """Return the removed rows that fulfil every condition; a condition that nothing fulfils is a mistake."""
     chosen = removed
     for column, what, wanted in (
@@ -112,12 +117,6 @@ def _choose(dataset: Dataset, removed: list[dict[str, Any]], options: RestoreOpt
         there = {row[column] for row in chosen if row[column] is not None}
         unknown = [value for value in wanted if value not in there]
         if unknown:
-            if unknown == ["withdrawn"]:
-                raise NothingMatches(
-                    "Withdrawn photos do not come back: they were taken down, or have another licence now.",
-                    "If that was a mistake, as with a wrong --base-url: shroomcurate download --retry-gone "
-                    f"{dataset.option}",
-                )
             raise NothingMatches(
                 f"No removed photo has the {what} {', '.join(map(str, unknown))}.",
                 f"Removed photos have: {_some(there)}" if there else "Nothing of that kind is removed.",

@@ -271,11 +271,10 @@ def _spare_conflicts(
             too_many = f"{why}: more than {options.max_share:.0%}; they stay in both"
             left_alone[name] = "; ".join([left_alone[name], too_many] if name in left_alone else [too_many])
     for group in alike:
-        conflicts = sorted((photos[number] for number in group), key=lambda photo: photo.order)
-        conflicts = [photo for photo in conflicts if photo.is_conflict()]
+        conflicts = [photos[number] for number in group if photos[number].is_conflict()]
         if not spared.isdisjoint(photo.class_name for photo in conflicts):
-            for photo in {photo.class_name: photo for photo in reversed(conflicts)}.values():  # the first of each class
-                photo.reason = None
+            for name in {photo.class_name for photo in conflicts}:
+                min((photo for photo in conflicts if photo.class_name == name), key=lambda one: one.order).reason = None
 
 
 def _trust(said: NDArray[np.int8], judgement: Judgement | None) -> Trust | None:

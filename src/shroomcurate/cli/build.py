@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from shroomcurate import show_build
-from shroomcurate.cli.root import DATASET, app, close
+from shroomcurate.cli.root import DATASET, app, close, said_by
 from shroomcurate.dataset import Dataset
 from shroomcurate.errors import LOCK_UNMET
 from shroomcurate.options import AsJson, DatabaseUrl, DatasetFolder, Quiet
@@ -88,8 +88,4 @@ def build(
 
 def _said(ctx: typer.Context, where: str, **values: Any) -> dict[str, Any]:
     """Return what was said on the command line, which counts above the file, or by the environment, below it."""
-    return {
-        name: value
-        for name, value in values.items()
-        if (source := ctx.get_parameter_source(name)) is not None and source.name == where
-    }
+    return {name: value for name, value in values.items() if said_by(ctx, name) == where}

@@ -9,7 +9,7 @@ import typer
 
 from shroomcurate import show
 from shroomcurate.clean import CleanOptions
-from shroomcurate.cli.root import DATASET, app, close
+from shroomcurate.cli.root import DATASET, app, close, said_by
 from shroomcurate.dataset import Dataset
 from shroomcurate.download import SIZES, DownloadOptions
 from shroomcurate.embed import EMBEDDERS, EmbedOptions
@@ -169,7 +169,7 @@ def clean(
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     with reported(terminal):
-        if auto_eps and (source := ctx.get_parameter_source("eps")) and source.name == "COMMANDLINE":
+        if auto_eps and said_by(ctx, "eps") == "COMMANDLINE":
             raise BadOption("--eps gives one eps, --auto-eps finds one for each class.", "Leave one of them away.")
         options = CleanOptions(
             eps=eps,

@@ -44,6 +44,12 @@ def root(
     """
 
 
+def said_by(ctx: typer.Context, name: str) -> str | None:
+    """Return who gave an option its value: COMMANDLINE, ENVIRONMENT, DEFAULT or another of click's; None for none."""
+    source = ctx.get_parameter_source(name)
+    return source.name if source is not None else None
+
+
 def close(terminal: Terminal, dataset: Dataset) -> None:
     """End a command with what to type next, as `status` says it."""
     if terminal.as_json or terminal.quiet:

@@ -10,7 +10,7 @@ import typer
 
 from shroomcurate import show_training
 from shroomcurate.architectures import BACKBONES
-from shroomcurate.cli.root import DATASET, app, close
+from shroomcurate.cli.root import DATASET, app, close, said_by
 from shroomcurate.dataset import Dataset
 from shroomcurate.embed import EMBEDDERS, EmbedOptions
 from shroomcurate.errors import BadOption, SourceMissing
@@ -231,7 +231,7 @@ def _typed_in_vain(ctx: typer.Context, options: TrainOptions) -> list[str]:
     """Return the options that were typed and do not count in this mode."""
     heeded = options.heeded()
     settings = {field.name for field in fields(options)}
-    typed = [name for name in ctx.params if (source := ctx.get_parameter_source(name)) and source.name == "COMMANDLINE"]
+    typed = [name for name in ctx.params if said_by(ctx, name) == "COMMANDLINE"]
     return [name for name in typed if name in settings and name not in heeded]
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from shroomcurate.dataset import Dataset, file_hash, read_receipt
+from shroomcurate.dataset import Dataset, asked_per_class, file_hash, read_receipt
 from shroomcurate.download.journal import read_records, refuse_other_size
 from shroomcurate.download.manifest import Photo, Ranks, Record, read_selection
 from shroomcurate.download.options import DownloadOptions
@@ -95,9 +95,7 @@ def look(dataset: Dataset, options: DownloadOptions) -> Known:
 
     taken_out = {photo_id for photo_id, place in places.items() if removed_by(place)}
     records = trusted(earlier, places, sizes, is_final)
-    receipt = read_receipt(selection)
-    asked = receipt.options.get("per_class") if receipt else None
-    per_class = asked if isinstance(asked, int) else 0
+    per_class = asked_per_class(read_receipt(selection)) or 0
     known = (classes, sizes, places, earlier, records, taken_out, set(journal))
     return Known(hashed, per_class, *known, brought=set(), other_size=other_size)
 

@@ -82,22 +82,17 @@ def foreign_files(folder: Path, progress: Progress = silent) -> list[str]:
     known = read_manifest(folder).files
     found = [path for path in files_in(folder) if path != LOCK]
     listed = [path for path in found if path in known]
-    own = {path for path in listed if (folder / path).is_symlink()}
-    same_size = [path for path in listed if path not in own and (folder / path).stat().st_size == known[path][0]]
-    for done, (path, *content) in enumerate(hashed(folder, same_size)):
-        if tuple(content) == known[path]:
-            own.add(path)
-        progress(done + 1, len(same_size), "compare with the former export")
+    links = {path for path in listed if (folder / path).is_symlink()}
+    same_size = [path for path in listed if path not in links and (folder / path).stat().st_size == known[path][0]]
+    now = hashed(folder, same_size, progress, "compare with the former export")
+    own = links | {path for path, *content in now if tuple(content) == known[path]}
     return [path for path in found if path not in own]
 
 
 def write_manifest(records: Records, folder: Path, options: ExportOptions, progress: Progress = silent) -> Manifest:
     """Write the manifest of what stands in a folder, and return it."""
     paths = [path for path in files_in(folder) if path != LOCK]
-    files = {}
-    for done, (path, size, digest) in enumerate(hashed(folder, paths)):
-        files[path] = (size, digest)
-        progress(done + 1, len(paths), "hash files")
+    files = {path: (size, digest) for path, size, digest in hashed(folder, paths, progress)}
     about = _about(records, options)
     photos = [{name: row[name] for name in PHOTO} for row in records.rows()]
     text = _text(about, files, photos)
@@ -105,7 +100,9 @@ def write_manifest(records: Records, folder: Path, options: ExportOptions, progr
     return Manifest(about, files, photos, hashlib.sha256(text).hexdigest())
 
 
-def hashed(folder: Path, paths: list[str]) -> Iterator[tuple[str, int, str]]:
+def hashed(
+    folder: Path, paths: list[str], progress: Progress = silent, label: str = "hash files"
+) -> Iterator[tuple[str, int, str]]:
     """Yield path, size in bytes and sha256 of files, in their order. Files of another thread are hashed meanwhile."""
 
     def one(path: str) -> tuple[str, int, str]:
@@ -113,7 +110,9 @@ def hashed(folder: Path, paths: list[str]) -> Iterator[tuple[str, int, str]]:
         return path, file.stat().st_size, file_hash(file)
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as threads:
-        yield from threads.map(one, paths)
+        for done, found in enumerate(threads.map(one, paths), start=1):
+            yield found
+            progress(done, len(paths), label)
 
 
 def _about(records: Records, options: ExportOptions) -> dict[str, Any]:

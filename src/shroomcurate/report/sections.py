@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from shroomcurate.dataset import WRITTEN_BY
+from shroomcurate.dataset import WRITTEN_BY, asked_per_class
 from shroomcurate.licences import DEEDS, LICENCES
 from shroomcurate.receipts import changed_inputs
 from shroomcurate.report.certificate import certificate
@@ -105,9 +105,8 @@ def classes(known: Known) -> dict[str, Any] | None:
         return int(row["fetched"] if row["kept"] is None else row["kept"])
 
     fewest = sorted(rows, key=lambda row: (have(row), row["class"]))
-    receipt = known.receipts.get("selection.parquet")
-    per_class = receipt.options.get("per_class") if receipt else None
-    lacking = [per_class - have(row) for row in rows if isinstance(per_class, int) and have(row) < per_class]
+    per_class = asked_per_class(known.receipts.get("selection.parquet"))
+    lacking = [per_class - have(row) for row in rows if per_class is not None and have(row) < per_class]
     return {
         "per_class": per_class,
         "short": len(lacking),

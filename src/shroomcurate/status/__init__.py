@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shroomcurate.catalogue.note import embedded_holds_tables, read_note
-from shroomcurate.dataset import Dataset
+from shroomcurate.dataset import Dataset, asked_per_class
 from shroomcurate.errors import DamagedFile
 from shroomcurate.progress import Progress, silent
 from shroomcurate.status.again import options_of
 from shroomcurate.status.answer import DONE, STATES, DatasetStatus, StageStatus
 from shroomcurate.status.look import Look
-from shroomcurate.status.stages import STAGES, doubtful, fillable, not_judged
+from shroomcurate.status.stages import STAGES, doubtful, fillable
 
 __all__ = ["STATES", "DatasetStatus", "StageStatus", "status"]
 
@@ -142,12 +142,11 @@ def _shortages(look: Look) -> dict[str, int]:
     """Class -> photos it lacks; empty when nothing says how many were wanted."""
     try:
         selected = look.selected
-        receipt = look.receipt("selection.parquet") if selected else None
+        asked = asked_per_class(look.receipt("selection.parquet") if selected else None)
     except DamagedFile:
         return {}
     wanted_of = {name: photos for (name, role), photos in selected.items() if role == "wanted"}
-    asked = receipt.options.get("per_class") if receipt else None
-    wanted = asked if isinstance(asked, int) else max(wanted_of.values(), default=0)
+    wanted = max(wanted_of.values(), default=0) if asked is None else asked
     counted = _photos_per_class(look)
     have = wanted_of if counted is None else counted  # counted and empty: everything is missing
     lacks = {name: wanted - have.get(name, 0) for name in sorted({name for name, _ in selected})}
@@ -160,7 +159,7 @@ def _photos_per_class(look: Look) -> dict[str, int] | None:
         if look.has(name):
             try:
                 found = look.counts(name, "class", column)
-                since = not_judged(look) if name == "clean.parquet" else []
+                since = look.not_judged if name == "clean.parquet" else []
             except DamagedFile:
                 continue
             have = Counter({each: photos for (each, value), photos in found.items() if value == good})

@@ -11,9 +11,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shroomcurate.dataset import WRITTEN_BY, Dataset, Receipt, file_hash, read_receipt, read_table
+from shroomcurate.dataset import WRITTEN_BY, Dataset, Receipt, file_hash, printable, read_receipt, read_table
 from shroomcurate.errors import DamagedFile
 from shroomcurate.locks import lock_holder
+from shroomcurate.photos import NotAPhoto, check_photo, photo_bytes
 from shroomcurate.progress import Progress
 from shroomcurate.receipts import changed_inputs
 from shroomcurate.tree import REASONS, class_files
@@ -132,6 +133,14 @@ class Look:
         return Whole(lost, other, taken_out)
 
     @cached_property
+    def not_judged(self) -> list[str]:
+        """The photos on disk of which ``clean.parquet`` says nothing and that `clean` would judge."""
+        unknown = self.photos.keys() - set(self.table("clean.parquet", "path")["path"].to_pylist())
+        # `clean` leaves those alone that do not decode, or whose names are not UTF-8.
+        new = [path for path in unknown if printable(path) == path]
+        return new if any(_decodes(self.dataset.locate(path, self.photos[path])) for path in new) else []
+
+    @cached_property
     def verdicts(self) -> Mapping[str, Verdict]:
         """What ``verdicts.csv`` says."""
         return read_verdicts(self.dataset)
@@ -217,3 +226,11 @@ def _receipt_in(page: Path) -> dict[str, Any]:
     if not isinstance(receipt, dict) or not isinstance(receipt.get("inputs"), dict):
         raise ValueError("its receipt names no inputs")
     return receipt
+
+
+def _decodes(place: Path) -> bool:
+    try:
+        check_photo(photo_bytes(place))
+    except (NotAPhoto, OSError):
+        return False
+    return True

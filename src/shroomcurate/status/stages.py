@@ -7,13 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shroomcurate.catalogue.note import read_note
-from shroomcurate.dataset import printable
 from shroomcurate.errors import DamagedFile
-from shroomcurate.photos import NotAPhoto, check_photo, photo_bytes
 from shroomcurate.status.answer import StageStatus
 from shroomcurate.status.look import JOURNAL, Look, count
 from shroomcurate.verdicts import digest
@@ -154,23 +151,7 @@ def _unlike_the_disk(look: Look, table: pa.Table) -> tuple[int, int, int]:
             lost += 1
         elif look.photos[path] != reason:
             elsewhere += 1
-    return len(not_judged(look)), lost, elsewhere
-
-
-def not_judged(look: Look) -> list[str]:
-    """Return the photos on disk of which ``clean.parquet`` says nothing and that `clean` would judge."""
-    unknown = look.photos.keys() - set(look.table("clean.parquet", "path")["path"].to_pylist())
-    # `clean` leaves those alone that do not decode, or whose names are not UTF-8.
-    new = [path for path in unknown if printable(path) == path]
-    return new if any(_decodes(look.dataset.locate(path, look.photos[path])) for path in new) else []
-
-
-def _decodes(place: Path) -> bool:
-    try:
-        check_photo(photo_bytes(place))
-    except (NotAPhoto, OSError):
-        return False
-    return True
+    return len(look.not_judged), lost, elsewhere
 
 
 def _verdicts(look: Look, table: pa.Table) -> list[str]:
